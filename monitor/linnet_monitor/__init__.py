@@ -1,0 +1,1 @@
+"""The monitor: what a live model is compared with."""

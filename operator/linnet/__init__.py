@@ -1,0 +1,1 @@
+"""The operator: watches three resources and brings the world closer to what they say."""

@@ -1,0 +1,1 @@
+"""The vocabulary: what users write and read, values only."""

@@ -1,0 +1,1 @@
+"""What people type and read: trees of objects as text."""

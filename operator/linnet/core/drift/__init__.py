@@ -1,0 +1,1 @@
+"""How a DriftPolicy is answered until its checks exist."""

@@ -1,0 +1,1 @@
+"""How a ModelDeployment moves traffic, judges a candidate and returns from it."""

@@ -1,0 +1,1 @@
+"""How a TrainingJob is brought to its end."""

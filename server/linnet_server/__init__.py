@@ -1,0 +1,1 @@
+"""The server: answers predictions for one revision and counts them."""
