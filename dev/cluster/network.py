@@ -1,0 +1,80 @@
+"""The network namespace in which the node lives.
+
+The host's own tables stay untouched, and nothing can leave: behind the node's default route is an
+empty bridge. The one way in from the host is a pair of virtual interfaces, for the API server.
+"""
+
+import subprocess
+from pathlib import Path
+
+NAMESPACE = "linnet"
+HOST_INTERFACE = "linnet0"
+HOST_ADDRESS = "198.18.0.1"
+NODE_ADDRESS = "198.18.0.2"
+POD_RANGE = "10.244.0.0/16"
+SERVICE_RANGE = "10.96.0.0/16"
+DNS_ADDRESS = "10.96.0.10"
+API_SERVICE_ADDRESS = "10.96.0.1"
+
+_PATH = Path("/run/netns") / NAMESPACE
+
+
+def inside() -> list[str]:
+    """The prefix of a command that is to run in the node's network.
+
+    Not ``ip netns exec``: that remounts /sys and hides the cgroups.
+    """
+    return ["nsenter", f"--net={_PATH}"]
+
+
+def ensure() -> None:
+    """Make the namespace, its way in and its empty way out."""
+    if not _usable():
+        remove()
+        _ip("netns", "add", NAMESPACE)
+    if not _exists(HOST_INTERFACE):
+        _ip("link", "add", HOST_INTERFACE, "type", "veth", "peer", "name", "eth0", "netns",
+            NAMESPACE)  # fmt: skip
+    _ip("address", "replace", f"{HOST_ADDRESS}/30", "dev", HOST_INTERFACE)
+    _ip("link", "set", HOST_INTERFACE, "up")
+    node = ("-n", NAMESPACE)
+    _ip(*node, "link", "set", "lo", "up")
+    _ip(*node, "address", "replace", f"{NODE_ADDRESS}/30", "dev", "eth0")
+    _ip(*node, "link", "set", "eth0", "up")
+    # ClusterIPs are routed before they are translated, so there has to be a default route; this
+    # one ends in a bridge without ports ("unreachable" would refuse ClusterIPs as well).
+    if subprocess.run(["ip", *node, "link", "show", "void0"], capture_output=True).returncode:
+        _ip(*node, "link", "add", "void0", "type", "bridge")
+    _ip(*node, "link", "set", "void0", "up")
+    _ip(*node, "route", "replace", "default", "dev", "void0", "src", NODE_ADDRESS)
+    if not Path("/proc/sys/net/bridge").is_dir():
+        # Without it the answers of a Service's pod would bypass the translation on the way back.
+        subprocess.run(["modprobe", "br_netfilter"], capture_output=True)
+    for setting in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
+        _run(*inside(), "sh", "-c", f"echo 1 > /proc/sys/{setting}")
+
+
+def remove() -> None:
+    """Remove the namespace and with it every interface in it."""
+    subprocess.run(["ip", "netns", "delete", NAMESPACE], capture_output=True)
+    _PATH.unlink(missing_ok=True)
+    subprocess.run(["ip", "link", "delete", HOST_INTERFACE], capture_output=True)
+    # `ip netns add` mounts the folder over itself; the last one to leave takes that back.
+    if _PATH.parent.is_dir() and not any(_PATH.parent.iterdir()):
+        subprocess.run(["umount", str(_PATH.parent)], capture_output=True)
+
+
+def _usable() -> bool:
+    return not subprocess.run([*inside(), "true"], capture_output=True).returncode
+
+
+def _exists(interface: str) -> bool:
+    return Path("/sys/class/net", interface).exists()
+
+
+def _ip(*arguments: str) -> None:
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
