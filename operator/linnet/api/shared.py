@@ -72,6 +72,11 @@ class Issue:
 
     number: int
 
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(core_schema), "x-linnet-issue": self.number}
+
 
 @dataclass(frozen=True, slots=True)
 class ValueIssue:
@@ -79,12 +84,22 @@ class ValueIssue:
 
     issues: tuple[tuple[str, int], ...]
 
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(core_schema), "x-linnet-value-issues": dict(self.issues)}
+
 
 @dataclass(frozen=True, slots=True)
 class Computed:
     """What stands in the reference as the default of a field that the CRD leaves open."""
 
     text: str
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(core_schema), "x-linnet-computed": self.text}
 
 
 def by(key: str) -> Extension:
