@@ -16,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from linnet.api.drift_policy import DriftPolicy
 from linnet.api.model_deployment import ModelDeployment
 from linnet.api.shared import GROUP, VERSION, Json, Resource
+from linnet.api.support import LIVE_ISSUE
 from linnet.api.training_job import TrainingJob
 
 KINDS: Final[tuple[type[Resource], ...]] = (TrainingJob, ModelDeployment, DriftPolicy)
@@ -139,10 +140,8 @@ def root(kind: type[Resource], *, marks: bool = False) -> Json:
         "properties": {
             "apiVersion": {"description": f"Always {GROUP}/{VERSION}.", "type": "string"},
             "kind": {"description": f"Always {kind.KIND}.", "type": "string"},
-            "metadata": {
-                "description": "Standard metadata; the name has at most 40 characters.",
-                "type": "object",
-            },
+            # The API server describes metadata itself and refuses our words.
+            "metadata": {"type": "object"},
             "spec": fields["spec"],
             "status": fields["status"],
         },
@@ -179,7 +178,7 @@ def _written(value: Any) -> Any:
 def _structural(schema: Json, defs: Json, inside: tuple[str, ...], *, marks: bool) -> Json:
     schema, inside = _resolved(schema, defs, inside)
     if "description" in schema:
-        schema["description"] = " ".join(schema["description"].split())
+        schema["description"] = _described(schema)
     if "prefixItems" in schema:
         raise ValueError("a tuple of fixed length has no structural form")
     if "const" in schema:
@@ -208,6 +207,19 @@ def _structural(schema: Json, defs: Json, inside: tuple[str, ...], *, marks: boo
     schema.pop("title", None)
     kept = schema.items() if marks else ((k, v) for k, v in schema.items() if MARK not in k)
     return dict(sorted(kept, key=lambda item: _place(item[0])))
+
+
+def _described(schema: Json) -> str:
+    """Return the sentence of the model with what else `kubectl explain` should say."""
+    text = " ".join(schema["description"].split())
+    if f"{MARK}computed" in schema:
+        text += f" Default: {schema[f'{MARK}computed']}."
+    if schema.get(f"{MARK}issue", 0) > LIVE_ISSUE:
+        text += " Not yet supported."
+    values = schema.get(f"{MARK}value-issues", {}).items()
+    if later := [value for value, issue in values if issue > LIVE_ISSUE]:
+        text += f" Not yet supported: {', '.join(later)}."
+    return text
 
 
 def _resolved(schema: Json, defs: Json, inside: tuple[str, ...]) -> tuple[Json, tuple[str, ...]]:
