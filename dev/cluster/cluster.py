@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from . import (
+    buildah,
     builds,
     certificates,
     cleanup,
@@ -157,7 +158,7 @@ def _load(name: str) -> None:
         case "kind":
             kind.load(name)
         case _:
-            images.push(name)
+            buildah.give(name, images.store())
             runtime.load([name])
 
 

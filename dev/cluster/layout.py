@@ -1,8 +1,8 @@
 """An OCI image layout on disk: every image once, every layer once, by content.
 
-Images of a single file are written here directly, byte for byte the same each time; buildah pushes
-what it builds into the same folder. ``archive`` gives a runtime only the blobs it lacks, so that
-loading an image whose code changed moves its last layer and nothing else.
+Images of a single program are written here directly, byte for byte the same each time; those that
+buildah builds are brought here layer by layer (buildah.py). ``archive`` gives a runtime only the
+blobs it lacks, so that loading an image whose code changed moves its last layer and nothing else.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import os
 import platform
 import tarfile
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,8 +25,7 @@ _NAME = "org.opencontainers.image.ref.name"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-WRITING = threading.Lock()
-"""Held while the index of a layout is rewritten, by us or by buildah."""
+_WRITING = threading.Lock()
 
 
 class Layout:
@@ -58,30 +57,44 @@ class Layout:
 
         The archives are moved into the layout.
         """
-        full: dict[str, Any] = {
-            "architecture": ARCHITECTURE,
-            "os": "linux",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": []},
-            "history": [],
-        }
-        manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": _MANIFEST, "layers": []}
+        full: dict[str, Any] = {"config": {}, "rootfs": {"diff_ids": []}, "history": []}
         if base:
             below = self.digest(base)
             assert below, f"{base} has to be made before {name}"
-            manifest["layers"] = self.read(below)["layers"]
             full = self.read(self.read(below)["config"]["digest"])
         full["config"] = full["config"] | dict(config)
-        for layer in layers:
-            blob = self._adopt(layer)
-            manifest["layers"].append({"mediaType": _LAYER, **blob})
-            full["rootfs"]["diff_ids"].append(blob["digest"])
-            full["history"].append({"created_by": f"linnet dev/cluster: {name}"})
-        manifest["config"] = {"mediaType": _CONFIG, **self._put(full)}
+        digests = full["rootfs"]["diff_ids"] + [self.adopt(layer) for layer in layers]
+        full["history"] += [{"created_by": f"linnet dev/cluster: {name}"} for _ in layers]
+        self.write_image(name, config=full, digests=digests)
+
+    def write_image(self, name: str, *, config: Mapping[str, Any], digests: Sequence[str]) -> None:
+        """Make an image of uncompressed layers that are in the layout."""
+        rootfs = {"type": "layers", "diff_ids": list(digests)}
+        machine = {"architecture": ARCHITECTURE, "os": "linux"}
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": {"mediaType": _CONFIG, **self._put({**config, **machine, "rootfs": rootfs})},
+            "layers": [
+                {"mediaType": _LAYER, "digest": digest, "size": self._size(digest)}
+                for digest in digests
+            ],
+        }
         entry = {"mediaType": _MANIFEST, **self._put(manifest), "annotations": {_NAME: name}}
-        with WRITING:
+        with _WRITING:
             others = [e for e in self._entries() if e.get("annotations", {}).get(_NAME) != name]
             self._save([*others, entry])
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there."""
+        return self._path(digest).exists()
+
+    def adopt(self, path: Path) -> str:
+        """Move a file into the layout; return its digest."""
+        with path.open("rb") as file:
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        path.rename(self._path(digest))
+        return digest
 
     def archive(self, name: str, *, present: Collection[str], into: IO[bytes]) -> None:
         """Write an image as a tar stream, without the blobs that the receiver has."""
@@ -123,13 +136,6 @@ class Layout:
         fresh = self.folder / "index.json.new"
         fresh.write_text(json.dumps(index))
         fresh.rename(self.folder / "index.json")
-
-    def _adopt(self, path: Path) -> dict[str, Any]:
-        with path.open("rb") as file:
-            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-        size = path.stat().st_size
-        path.rename(self._path(digest))
-        return {"digest": digest, "size": size}
 
     def _put(self, value: Any) -> dict[str, Any]:
         raw = json.dumps(value, sort_keys=True).encode()

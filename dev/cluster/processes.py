@@ -5,6 +5,7 @@ not taken for ours. All of them start in one cgroup: whatever died before it cou
 is found there.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -25,10 +26,8 @@ def start(name: str, command: Sequence[str], *, path: str = "") -> None:
         return
     for folder in (paths.LOGS, paths.PIDS):
         folder.mkdir(parents=True, exist_ok=True)
-    environment = {
-        "PATH": os.pathsep.join(filter(None, (path, os.environ.get("PATH")))),
-        "HOME": "/",
-    }
+    search = os.pathsep.join(filter(None, (path, os.environ.get("PATH"))))
+    environment = {"PATH": search, "HOME": "/"}
     join = f'echo $$ > {_tracking() / "daemons" / "cgroup.procs"} && exec "$@"'
     with (paths.LOGS / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -73,11 +72,10 @@ def stop(name: str, *, patience: float = 10) -> None:
 def tail(name: str, lines: int = 15) -> str:
     """The end of a daemon's log."""
     try:
-        return "\n".join(
-            (paths.LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-lines:]
-        )
+        text = (paths.LOGS / f"{name}.log").read_text(errors="replace")
     except FileNotFoundError:
         return "(no log)"
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def ensure_cgroups() -> None:
@@ -171,10 +169,8 @@ def _processes(group: Path) -> list[int]:
 
 
 def _kill(process: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _started(process: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What the machine has to have: asked before anything is begun, installed where that is possible."""
+"""What the machine has to have: asked first, and installed where that is possible."""
 
 import os
 import platform
