@@ -29,7 +29,6 @@ from linnet.api.shared import (
 
 ResourceQuantity: TypeAlias = Annotated[
     str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
     StringConstraints(
         max_length=32,
         pattern=(
@@ -37,6 +36,7 @@ ResourceQuantity: TypeAlias = Annotated[
             r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
         ),
     ),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
     Extension((("x-kubernetes-int-or-string", True),), drop=("type",)),
 ]
 """A quantity of Kubernetes, which may also be written as an integer."""

@@ -843,6 +843,8 @@ class GateStatus(Model):
     """Name of the gate."""
     passed: bool
     """Whether the model passed it."""
+    reason: Text64 | None = None
+    """One word for it."""
     value: Text24 | None = None
     """What was measured."""
     bound: Text24 | None = None
