@@ -1,0 +1,261 @@
+"""The verdict's arithmetic: e-processes on blocks of two-by-two tables, and nothing else.
+
+A scrape gives deltas of two cumulative counters per arm; `Block`s are closed from them (see
+`rollout.analysis`), each block gives log evidence against "the candidate's odds ratio is at most
+psi0", and products over blocks stay valid however often one looks (Ville's inequality).
+Source of every formula: Linnet's rollout reference, section 4. Everything is kept in logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+_ABOVE_ONE = (
+    1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.75, 2.0,
+    2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+)  # fmt: skip
+GRID: tuple[float, ...] = (*(1 / psi for psi in reversed(_ABOVE_ONE)), 1.0, *_ABOVE_ONE)
+"""41 odds ratios; tolerances, margins and bets lie on it."""
+
+BETS: tuple[float, ...] = (1.4, 1.75, 2.0, 3.0, 5.0, 10.0, 30.0)
+DISASTER_BETS: tuple[float, ...] = (15.0, 20.0, 30.0)
+DISASTER_TOLERANCE = 10.0
+DISASTER_SHARE = 0.1
+"""Weight of the disaster process beside its metric's weight of one."""
+ASSUMED_PRECISION = 5.0
+MINIMUM_BLOCK = 5
+"""Requests that each arm must have before a block is closed."""
+
+_LOG_ZERO = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One two-by-two table: requests `n` and bad ones `k` of candidate (1) and champion (0)."""
+
+    n1: int
+    k1: int
+    n0: int
+    k0: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.k1 <= self.n1 and 0 <= self.k0 <= self.n0):
+            raise ValueError(f"impossible block: {self}")
+
+    @property
+    def share(self) -> float:
+        """Realised share of the candidate, in (0, 1) for a block with requests on both arms."""
+        return self.n1 / (self.n1 + self.n0)
+
+    def __add__(self, other: Block) -> Block:
+        return Block(self.n1 + other.n1, self.k1 + other.k1, self.n0 + other.n0, self.k0 + other.k0)
+
+    @property
+    def closable(self) -> bool:
+        """Both arms have enough requests for the block to count."""
+        return self.n1 >= MINIMUM_BLOCK and self.n0 >= MINIMUM_BLOCK
+
+
+EMPTY = Block(0, 0, 0, 0)
+
+
+def log_sum_exp(values: Iterable[float]) -> float:
+    """Logarithm of a sum given by logarithms; minus infinity for nothing."""
+    items = list(values)
+    top = max(items, default=_LOG_ZERO)
+    if top == _LOG_ZERO:
+        return _LOG_ZERO
+    return top + math.log(math.fsum(math.exp(value - top) for value in items))
+
+
+def floored_precision(precision: float, block: Block, *, floor: float) -> float:
+    """Precision that a block uses: below `floor / min(w, 1 - w)` the form is not conservative."""
+    share = block.share
+    return max(precision, floor / min(share, 1 - share))
+
+
+def learned(block: Block, psi: float, precision: float) -> float:
+    """Beta-binomial log likelihood of the arm labels of bad requests at odds ratio `psi`.
+
+    `precision` is the tau of the arm label, after its floor. Only differences between two odds
+    ratios mean something; the binomial coefficient cancels and is left out.
+    """
+    share = block.share
+    q = share * psi / (share * psi + 1 - share)
+    k1, k = block.k1, block.k1 + block.k0
+    a, b = precision * q, precision * (1 - q)
+    return (
+        math.lgamma(k1 + a)
+        + math.lgamma(k - k1 + b)
+        - math.lgamma(k + precision)
+        - math.lgamma(a)
+        - math.lgamma(b)
+        + math.lgamma(precision)
+    )
+
+
+def exact(block: Block, psi: float) -> float:
+    """Conditional (Fisher) log likelihood at odds ratio `psi`, up to a constant."""
+    n1, n0, k = block.n1, block.n0, block.k1 + block.k0
+    low, high = max(0, k - n0), min(n1, k)
+    mode = _tilted_mode(n1, n0, k, psi, low, high)
+    total = _tilted_sum(n1, n0, k, psi, mode, low, high)
+    log_weight = (
+        _log_choose(n1, mode) + _log_choose(n0, k - mode) - _log_choose(n1 + n0, k)
+    ) + mode * math.log(psi)
+    return block.k1 * math.log(psi) - (log_weight + math.log(total))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _tilted_mode(n1: int, n0: int, k: int, psi: float, low: int, high: int) -> int:
+    # The ratio t(j+1)/t(j) falls in j; the mode is where it crosses one.
+    while low < high:
+        middle = (low + high) // 2
+        ratio = psi * (n1 - middle) * (k - middle) / ((middle + 1) * (n0 - k + middle + 1))
+        if ratio > 1:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _tilted_sum(n1: int, n0: int, k: int, psi: float, mode: int, low: int, high: int) -> float:
+    """Sum of the tilted weights relative to the mode's, outwards until nothing is added."""
+    total, term = 1.0, 1.0
+    for j in range(mode, high):
+        term *= psi * (n1 - j) * (k - j) / ((j + 1) * (n0 - k + j + 1))
+        total += term
+        if term < 1e-17 * total:
+            break
+    term = 1.0
+    for j in range(mode, low, -1):
+        term *= j * (n0 - k + j) / (psi * (n1 - j + 1) * (k - j + 1))
+        total += term
+        if term < 1e-17 * total:
+            break
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """The change-point mixture over bets: a regression process against "odds ratio <= psi0".
+
+    `horizon` is T, the number of blocks that may start a change point; it is frozen when the
+    rollout starts. `log_a` holds one logarithm per bet above `psi0`, minus infinity at first.
+    """
+
+    psi0: float
+    bets: tuple[float, ...]
+    horizon: int
+    blocks: int = 0
+    log_a: tuple[float, ...] = ()
+
+    @classmethod
+    def start(cls, psi0: float, bets: Sequence[float], horizon: int) -> Mixture:
+        above = tuple(psi for psi in bets if psi > psi0)
+        return cls(psi0=psi0, bets=above, horizon=horizon, log_a=(_LOG_ZERO,) * len(above))
+
+    def prior(self, t: int) -> float:
+        """Prior mass of a change at block `t` (from 1): half on the first, half on the rest."""
+        if t == 1:
+            return 0.5
+        return 0.5 / (self.horizon - 1) if t <= self.horizon else 0.0
+
+    @property
+    def unspent(self) -> float:
+        """Prior mass of changes that have not happened yet."""
+        if self.blocks == 0:
+            return 1.0
+        later = max(0, self.horizon - self.blocks)
+        return 0.5 * later / (self.horizon - 1)
+
+    def add(self, log_evidence: Sequence[float]) -> Mixture:
+        """The process after one more block; one log evidence per bet, against `psi0`."""
+        t = self.blocks + 1
+        prior = self.prior(t)
+        log_prior = math.log(prior) if prior > 0 else _LOG_ZERO
+        log_a = tuple(
+            log_sum_exp((old, log_prior)) + gain
+            for old, gain in zip(self.log_a, log_evidence, strict=True)
+        )
+        return replace(self, blocks=t, log_a=log_a)
+
+    @property
+    def log_e(self) -> float:
+        """Logarithm of E: how much the data speak for a regression; 0 before any block."""
+        # Without a bet above psi0 the process can never speak: E stays one.
+        if not self.bets:
+            return 0.0
+        mean = log_sum_exp(self.log_a) - math.log(len(self.bets))
+        unspent = math.log(self.unspent) if self.unspent > 0 else _LOG_ZERO
+        return log_sum_exp((mean, unspent))
+
+
+def block_gain(block: Block, psi: float, psi0: float, precision: float) -> float:
+    """Log evidence of one block for `psi` against `psi0`; a block without bad requests has none."""
+    if block.k1 + block.k0 == 0:
+        return 0.0
+    return learned(block, psi, precision) - learned(block, psi0, precision)
+
+
+def grid_gains(block: Block, precision: float) -> tuple[float, ...]:
+    """Log evidence of one block at every odds ratio of `GRID`, against 1."""
+    return tuple(block_gain(block, psi, 1.0, precision) for psi in GRID)
+
+
+def grid_index(psi: float) -> int:
+    """Position of an odds ratio on `GRID`; raises ValueError where it does not lie on it."""
+    for index, value in enumerate(GRID):
+        if math.isclose(value, psi, rel_tol=1e-9):
+            return index
+    raise ValueError(f"odds ratio {psi} does not lie on the grid")
+
+
+def log_no_regression(a: Sequence[float], margin: float) -> float:
+    """Logarithm of F: evidence against "odds ratio >= margin", from the grid's sums `a`."""
+    at_margin = a[grid_index(margin)]
+    return log_sum_exp(a[grid_index(psi)] - at_margin for psi in (1.0, 0.8)) - math.log(2)
+
+
+def log_acceptable(n: int, k: int, p0: float) -> float:
+    """Logarithm of G: evidence against "the candidate's own error rate >= p0" (one sample)."""
+
+    def log_term(psi: float) -> float:
+        log_psi = math.log(psi) if psi > 0 else _LOG_ZERO
+        gain = k * log_psi if k > 0 else 0.0
+        return gain - n * math.log1p(-p0 + p0 * psi)
+
+    return log_sum_exp(log_term(psi) for psi in (0.0, 0.2)) - math.log(2)
+
+
+def interval(a: Sequence[float]) -> tuple[float, float]:
+    """Anytime-valid 95 % interval of the odds ratio: the smallest and largest not excluded."""
+    total = log_sum_exp(a) - math.log(len(GRID))
+    kept = [psi for psi, at_psi in zip(GRID, a, strict=True) if total - at_psi < math.log(20)]
+    # The mean cannot exceed twenty times every one of its members: something is always kept.
+    return min(kept), max(kept)
+
+
+def odds_ratio(champion: tuple[int, int], candidate: tuple[int, int]) -> float | None:
+    """Plain odds ratio of (bad, total) pairs; None while a cell of the table is empty."""
+    (k0, n0), (k1, n1) = champion, candidate
+    if 0 in (k0, n0 - k0, k1, n1 - k1):
+        return None
+    return (k1 / (n1 - k1)) / (k0 / (n0 - k0))
+
+
+def disaster_precision(share: float) -> float:
+    """Precision of the disaster process: never learnt, at least 40."""
+    return max(40.0, 1 / share)
+
+
+def weighted_mean(parts: Iterable[tuple[float, float]]) -> float:
+    """Logarithm of the mean of e-values given as (weight, log e); one under any dependence."""
+    items = list(parts)
+    total = sum(weight for weight, _ in items)
+    return log_sum_exp(math.log(weight / total) + log_e for weight, log_e in items)

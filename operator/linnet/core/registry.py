@@ -1,0 +1,34 @@
+"""What the registry is seen to hold: values that the domains share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionView:
+    """One registered version."""
+
+    version: str
+    artifact_uri: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """One registered model: where its aliases point and what its versions are."""
+
+    name: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, VersionView] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One tracking run of a TrainingJob."""
+
+    run_id: str
+    experiment_id: str
+    status: str
+    tags: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,68 @@
+"""Readings of the recorded facts that decisions and reports share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from linnet.api.model_deployment import ModelDeploymentStatus, Rejected
+from linnet.api.shared import parse_duration, parse_time
+from linnet.core import names
+from linnet.core.registry import VersionView
+from linnet.core.rollout import analysis, resources
+from linnet.core.rollout.analysis import State
+from linnet.core.rollout.state import Observation
+
+Status = ModelDeploymentStatus
+DEFAULT_ALIAS = "challenger"
+"""What is followed where spec names neither an alias nor a version."""
+
+
+def state_of(status: Status) -> State | None:
+    """The evidence kept in status, if there is any."""
+    if status.analysis is None or not status.analysis.state:
+        return None
+    return analysis.load(status.analysis.state)
+
+
+def warm_until(seen: Observation, status: Status) -> datetime | None:
+    """End of the warm-up after the last weight change or the last candidate pod to get ready."""
+    if status.candidate is None or status.step is None or status.step.since is None:
+        return None
+    revision = seen.revisions.get(status.candidate.revision)
+    readied = [
+        pod.ready_changed
+        for pod in (revision.ready_pods if revision else ())
+        if pod.ready_changed is not None
+    ]
+    latest = max([parse_time(status.step.since), *readied])
+    return latest + parse_duration(seen.spec.analysis.warmup)
+
+
+def wish_of(seen: Observation) -> VersionView | None:
+    """The version that spec asks for; None while it does not exist or is not known."""
+    if seen.model is None:
+        return None
+    version = seen.spec.model.version
+    if version is None:
+        version = seen.model.aliases.get(seen.spec.model.alias or DEFAULT_ALIAS)
+    return seen.model.versions.get(version) if version is not None else None
+
+
+def revision_of(seen: Observation, version: VersionView) -> tuple[str, str]:
+    """Name and full hash of the revision for a version under the present spec.
+
+    A revision that exists already for the same wish keeps its name and its frozen template, so a
+    new operator with other defaults finds what serves instead of rolling it.
+    """
+    key = resources.wish_key(seen.spec, version)
+    for view in seen.revisions.values():
+        if view.wish_key == key:
+            return view.name, str(view.data["hash"])
+    full = resources.revision_hash(seen, version)
+    return names.revision(seen.name, version.version, full), full
+
+
+def rejection_of(seen: Observation, status: Status, version: VersionView) -> Rejected | None:
+    """The remembered rejection of this content under these server settings, if there is one."""
+    key = resources.content_key(seen.spec, version)
+    return next((entry for entry in status.rejected if entry.hash == key), None)

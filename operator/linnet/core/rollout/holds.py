@@ -1,0 +1,93 @@
+"""Rules 2 to 6 of the verdict: why a step is held, and when its hold is over.
+
+Messages carry no elapsed time: they would change in every pass, and every change is a write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from linnet.api.model_deployment import Arm, ModelDeploymentStatus, OnTimeout, Verdict
+from linnet.api.reasons import Reason
+from linnet.api.shared import format_time, parse_time
+from linnet.core.rollout import analysis, facts, steps, traffic
+from linnet.core.rollout.analysis import State
+from linnet.core.rollout.state import Observation
+
+Status = ModelDeploymentStatus
+
+
+def is_available(seen: Observation, arm: Arm | None) -> bool:
+    """Whether at least one pod of an arm is ready."""
+    view = seen.revisions.get(arm.revision) if arm is not None else None
+    return view is not None and len(view.ready_pods) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """Where a step's hold stands: `why` holds it, or it is over."""
+
+    why: Reason | None
+    message: str
+    advance: bool = False
+    pause: bool = False
+
+
+def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None:
+    """Rules 2 to 6 of the verdict for the present step; None while no step is held."""
+    step, state, decision = status.step, facts.state_of(status), status.decision
+    if step is None or state is None or traffic.returning(status):
+        return None
+    if step.since is None or (decision is not None and not decision.performed):
+        return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
+    if not seen.traffic.programmed:
+        return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
+    if seen.spec.paused:
+        return HoldView(Reason.MANUAL_PAUSE, "`spec.paused` is true")
+    if step.paused:
+        return HoldView(
+            Reason.TIMEOUT, "the step timed out: request `resume` or `promote` ends the pause"
+        )
+    if facts.wish_of(seen) is None:
+        return HoldView(Reason.MODEL_NOT_FOUND, "the version asked for is gone: nothing advances")
+    rule = steps.hold_of(steps.at_weight(seen.spec, step.weight or 0))
+    held = now - parse_time(step.since)
+    if step.weight == steps.FULL:
+        until = format_time(parse_time(step.since) + rule.minimum)
+        over = held >= rule.minimum and is_available(seen, status.candidate)
+        return HoldView(
+            None if over else Reason.STEP_ADVANCED, f"100 % is held until {until}", advance=over
+        )
+    return _weighted_hold(seen, state, rule, held, now)
+
+
+def _weighted_hold(
+    seen: Observation, state: State, rule: steps.HoldRule, held: timedelta, now: datetime
+) -> HoldView:
+    rules = steps.rules(seen.spec)
+    if not analysis.readable(state, rules, now=now):
+        return HoldView(Reason.METRICS_UNAVAILABLE, "no counters of one arm for three intervals")
+    enough = state.step_requests >= rule.requests
+    if held >= rule.minimum and enough:
+        if analysis.judge(state, rules) is Verdict.NO_REGRESSION:
+            return HoldView(None, "no regression", advance=True)
+        if held >= rule.maximum:
+            return _timed_out(state, rules, rule)
+    if held >= rule.maximum and not enough:
+        return HoldView(
+            Reason.LOW_TRAFFIC,
+            f"{state.step_requests} of {rule.requests} candidate requests in this step",
+        )
+    return HoldView(
+        Reason.HOLDING_FOR_EVIDENCE,
+        f"{state.step_requests} candidate requests in this step, {rule.requests} are needed; "
+        f"held for {round(rule.maximum.total_seconds())} s at most",
+    )
+
+
+def _timed_out(state: State, rules: analysis.Rules, rule: steps.HoldRule) -> HoldView:
+    suspicious = analysis.mean_log_e(state, rules) >= analysis.LOG_TIMEOUT_PAUSES_AT
+    if rule.on_timeout is OnTimeout.ADVANCE and not suspicious:
+        return HoldView(None, "the time is over without evidence of a regression", advance=True)
+    return HoldView(Reason.TIMEOUT, "the step timed out", pause=True)

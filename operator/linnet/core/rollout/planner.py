@@ -1,0 +1,803 @@
+"""What to do next about one ModelDeployment: `decide`, from one observation and a clock reading.
+
+The safety argument. What is remembered are facts: champion, candidate, step, decision, evidence,
+rejections. A pass either records new facts and performs nothing, or performs what the recorded
+facts ask for; so a crash can never act on a decision that was not remembered, and a replayed pass
+counts no evidence twice (its status write carries the resourceVersion that was read). Every action
+follows from facts and observation alone, absolute and repeatable, so any prefix of the list may be
+the last thing that happened.
+
+The invariant, held at every prefix: *the weights sum to 100, the champion can serve alone, and the
+alias names a version that held 100 %*. Therefore a revision gets weight only after its pods are
+ready; on failure traffic returns first; a revision's pods are removed only after the data plane
+was seen without it; the alias moves last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from linnet.api import labels, requests
+from linnet.api.model_deployment import (
+    Arm,
+    CandidateArm,
+    DecidedBy,
+    Decision,
+    DecisionVerb,
+    HistoryEntry,
+    ModelDeploymentStatus,
+    Rejected,
+    StepStatus,
+    Verdict,
+)
+from linnet.api.reasons import Reason
+from linnet.api.requests import Request, RequestVerb
+from linnet.api.shared import (
+    RequestOutcome,
+    RequestStatus,
+    cut,
+    format_time,
+    parse_time,
+)
+from linnet.core import admission, names
+from linnet.core.plan import Event, Finding, Plan
+from linnet.core.registry import VersionView
+from linnet.core.rollout import (
+    analysis,
+    facts,
+    holds,
+    inputs,
+    judgement,
+    policy,
+    steps,
+    traffic,
+    work,
+)
+from linnet.core.rollout.analysis import Role, Scrape, State
+from linnet.core.rollout.state import Observation, RevisionView
+
+Status = ModelDeploymentStatus
+Transition = Callable[[Observation, Status, datetime], Status]
+
+HISTORY = 20
+REJECTIONS = 10
+DRAIN_LIMIT = timedelta(seconds=60)
+DRAIN_INTERVAL = timedelta(seconds=1)
+POLL = timedelta(seconds=5)
+"""How soon to look again while something that sends no event is waited for."""
+
+FACTS = (
+    "champion",
+    "candidate",
+    "previous",
+    "step",
+    "decision",
+    "analysis",
+    "rejected",
+    "history",
+    "request",
+    "inputs",
+)
+"""The fields of status that are recorded before they are acted upon."""
+
+
+def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
+    """What to record, or what to perform, and when to look again."""
+    finding = admission.finding(seen)
+    if finding is not None:
+        return _stand_still(seen, finding, now)
+    status = record(seen, now)
+    view = judgement.judge(seen, status, now=now)
+    if _facts(status) != _facts(seen.status):
+        return Plan(
+            status=view.status,
+            records=True,
+            conditions=view.conditions,
+            events=_events(seen.status, status),
+        )
+    return Plan(
+        status=view.status,
+        actions=work.actions(seen, status, now=now),
+        conditions=view.conditions,
+        requeue_after=_requeue(seen, status, now),
+    )
+
+
+def _facts(status: Status) -> tuple[object, ...]:
+    return tuple(getattr(status, name) for name in FACTS)
+
+
+def _stand_still(seen: Observation, finding: Finding, now: datetime) -> Plan[Status]:
+    """Change nothing, say why: what serves goes on."""
+    view = judgement.judge(seen, seen.status, now=now, stalled=finding)
+    return Plan(status=view.status, conditions=view.conditions)
+
+
+# -- facts ---------------------------------------------------------------------------------------
+
+
+def record(seen: Observation, now: datetime) -> Status:
+    """The facts after this observation: evidence first, then the first transition that applies."""
+    status = _count(seen, seen.status, now)
+    for transition in TRANSITIONS:
+        after = transition(seen, status, now)
+        if after is not status:
+            return after
+    return status
+
+
+def _update(status: Status, **changes: object) -> Status:
+    return status.model_copy(update=changes)
+
+
+def _with_state(seen: Observation, status: Status, state: State, now: datetime) -> Status:
+    return _update(
+        status, analysis=judgement.analysis_status(state, steps.rules(seen.spec), now=now)
+    )
+
+
+def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
+    """Whether this pass reads counters: the interval is over, every recorded decision performed."""
+    status = seen.status
+    state = facts.state_of(status)
+    if status.candidate is None or state is None:
+        return False
+    if admission.finding(seen) is not None:
+        return False
+    if traffic.returning(status):
+        return seen.traffic.observed and (state.time is None or now >= state.time + DRAIN_INTERVAL)
+    if status.step is None:
+        revision = seen.revisions.get(status.candidate.revision)
+        return not state.started and revision is not None and _has_all_pods(seen, status, revision)
+    if not traffic.in_place(seen, traffic.desired(status)):
+        return False
+    rules = steps.rules(seen.spec)
+    interval = analysis.scrape_interval(rules, warm_until=facts.warm_until(seen, status), now=now)
+    return state.time is None or now >= state.time + interval
+
+
+def _count(seen: Observation, status: Status, now: datetime) -> Status:
+    state = facts.state_of(status)
+    if seen.samples is None or state is None:
+        return status
+    living = frozenset(pod.uid for view in seen.revisions.values() for pod in view.pods)
+    scrape = Scrape(time=now, samples=seen.samples, living_pods=living)
+    if traffic.returning(status):
+        return _with_state(seen, status, analysis.watch_drain(state, scrape), now)
+    if not state.started and {sample.role for sample in scrape.samples} != set(Role):
+        # The baseline wants both arms: without it a champion's past would count as evidence.
+        return status
+    after = analysis.advance(
+        state, scrape, steps.rules(seen.spec), warm_until=facts.warm_until(seen, status)
+    )
+    return _with_state(seen, status, after, now)
+
+
+def _arm(seen: Observation, version: VersionView, **more: object) -> Arm:
+    name, full = facts.revision_of(seen, version)
+    digest = version.tags.get(labels.VERSION_MANIFEST)
+    return Arm(
+        version=version.version,
+        revision=name,
+        hash=full,
+        digest=digest,
+        provenance="Verified" if digest else "Unverified",
+        **more,
+    )
+
+
+def _decision(
+    verb: DecisionVerb,
+    revision: str,
+    reason: Reason,
+    message: str,
+    now: datetime,
+    *,
+    performed: bool = False,
+) -> Decision:
+    return Decision(
+        verb=verb,
+        revision=revision,
+        reason=reason.value,
+        message=cut(message, 1024),
+        time=format_time(now),
+        performed=performed,
+    )
+
+
+def answer_request(seen: Observation, status: Status, now: datetime) -> Status:
+    """Answer the annotation `linnet.dev/request`, once per time that it carries."""
+    if not seen.request_annotation:
+        return status
+    asked = requests.parse_request(seen.request_annotation)
+    answered = parse_time(status.request.time) if status.request is not None else None
+    if not isinstance(asked, Request):
+        return _refuse_malformed(status, asked, answered, now)
+    if not requests.is_due(asked.time, answered=answered, now=now):
+        return status
+    refusal = requests.refusal(asked, "ModelDeployment")
+    if refusal is not None:
+        return _answer(status, asked, RequestOutcome.REFUSED, refusal)
+    handler = REQUESTS[asked.verb]
+    return handler(seen, status, asked, now)
+
+
+def _refuse_malformed(
+    status: Status, asked: requests.Malformed, answered: datetime | None, now: datetime
+) -> Status:
+    verb = cut(asked.verb or asked.text, 64)
+    if asked.time is None:
+        # Without a time nothing tells a repetition from a new request: it is answered once.
+        if status.request is not None and status.request.message == cut(asked.message, 1024):
+            return status
+    elif not requests.is_due(asked.time, answered=answered, now=now):
+        return status
+    answer = RequestStatus(
+        verb=verb,
+        time=format_time(asked.time or now),
+        outcome=RequestOutcome.REFUSED,
+        message=asked.message,
+    )
+    return _update(status, request=answer)
+
+
+def _answer(status: Status, asked: Request, outcome: RequestOutcome, message: str) -> Status:
+    answer = RequestStatus(
+        verb=asked.verb.value,
+        revision=asked.revision,
+        time=format_time(asked.time),
+        outcome=outcome,
+        message=message,
+    )
+    return _update(status, request=answer)
+
+
+def _is_candidate(status: Status, asked: Request) -> str | None:
+    """Why a request does not name the candidate, or None."""
+    if status.candidate is None or traffic.returning(status):
+        return "no rollout runs"
+    if status.candidate.revision != asked.revision:
+        return f"the candidate is {status.candidate.revision}, not {asked.revision}"
+    return None
+
+
+def _promote(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    problem = _is_candidate(status, asked)
+    if problem is None and status.step is None:
+        problem = "the candidate is not ready yet"
+    if problem is None and status.step is not None and status.step.weight == steps.FULL:
+        problem = "the candidate already has 100 %"
+    following = steps.next_step(seen.spec, (status.step.weight or 0) if status.step else 0)
+    if problem is not None or following is None:
+        return _answer(status, asked, RequestOutcome.REFUSED, problem or "no further step")
+    moved = _go_to(seen, status, following, Reason.REQUEST_DONE, "promote was requested", now)
+    return _answer(moved, asked, RequestOutcome.DONE, f"the weight goes to {following.weight} %")
+
+
+def _abort(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    problem = _is_candidate(status, asked)
+    if problem is not None:
+        return _answer(status, asked, RequestOutcome.REFUSED, problem)
+    finding = Finding(Reason.ABORTED, "abort was requested")
+    rolled = _roll_back(seen, status, finding, DecidedBy.REQUEST, now)
+    return _answer(rolled, asked, RequestOutcome.DONE, "the candidate is rolled back and rejected")
+
+
+def _retry(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    kept = tuple(entry for entry in status.rejected if entry.revision != asked.revision)
+    if len(kept) == len(status.rejected):
+        known = ", ".join(entry.revision for entry in status.rejected) or "none"
+        return _answer(
+            status,
+            asked,
+            RequestOutcome.REFUSED,
+            f"revision {asked.revision} is not rejected; rejected are: {known}",
+        )
+    forgotten = _update(status, rejected=kept)
+    return _answer(forgotten, asked, RequestOutcome.DONE, "the rejection is forgotten")
+
+
+def _resume(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    if status.step is None or not status.step.paused:
+        return _answer(status, asked, RequestOutcome.DONE, "nothing was paused by a time-out")
+    step = status.step.model_copy(update={"paused": False, "since": format_time(now)})
+    return _answer(
+        _update(status, step=step), asked, RequestOutcome.DONE, "the step is held once more"
+    )
+
+
+REQUESTS: dict[RequestVerb, Callable[[Observation, Status, Request, datetime], Status]] = {
+    RequestVerb.PROMOTE: _promote,
+    RequestVerb.ABORT: _abort,
+    RequestVerb.RETRY: _retry,
+    RequestVerb.RESUME: _resume,
+}
+
+
+def adopt_champion(seen: Observation, status: Status, now: datetime) -> Status:
+    """Name the first champion: the version under championAlias, else the wish."""
+    if seen.model is None:
+        return status
+    wish = facts.wish_of(seen)
+    if status.champion is None:
+        alias = seen.spec.model.champion_alias
+        known = seen.model.versions.get(seen.model.aliases.get(alias, "")) if alias else None
+        chosen = known or wish
+        if chosen is None:
+            return status
+        return _begin_serving(_restored(seen, status), _arm(seen, chosen), now)
+    # A first revision that has never served is no champion to return to: the wish replaces it.
+    if status.champion.since is None and wish is not None:
+        arm = _arm(seen, wish)
+        if arm.revision != status.champion.revision and status.candidate is None:
+            return _begin_serving(status, arm, now)
+    return status
+
+
+def _begin_serving(status: Status, arm: Arm, now: datetime) -> Status:
+    decision = _decision(
+        DecisionVerb.START,
+        arm.revision,
+        Reason.FIRST_REVISION_STARTING,
+        f"version {arm.version} is the first revision: it takes all traffic once it is ready",
+        now,
+        performed=True,
+    )
+    return _update(status, champion=arm, decision=decision)
+
+
+def _restored(seen: Observation, status: Status) -> Status:
+    """Rejections that a lost status held, back from ControllerRevisions and version tags."""
+    if status.rejected:
+        return status
+    return _update(status, rejected=work.remembered_rejections(seen)[:REJECTIONS])
+
+
+def start_of_champion(seen: Observation, status: Status, now: datetime) -> Status:
+    """Remember since when a first champion serves."""
+    champion = status.champion
+    if champion is None or champion.since is not None:
+        return status
+    revision = seen.revisions.get(champion.revision)
+    serving = (
+        revision is not None
+        and len(revision.ready_pods) > 0
+        and seen.traffic.programmed
+        and traffic.in_place(seen, traffic.desired(status))
+    )
+    if not serving:
+        return status
+    since = format_time(now)
+    entry = HistoryEntry(
+        version=champion.version,
+        revision=champion.revision,
+        from_=since,
+        max_weight=100,
+        decided_by=DecidedBy.FIRST_REVISION,
+        message="first revision",
+    )
+    return _update(
+        status,
+        champion=champion.model_copy(update={"since": since}),
+        history=(entry, *status.history)[:HISTORY],
+    )
+
+
+def promote_first(seen: Observation, status: Status, now: datetime) -> Status:
+    """Give a first champion its alias once it has held 100 % for as long as the last step asks."""
+    champion, decision = status.champion, status.decision
+    if champion is None or champion.since is None or decision is None:
+        return status
+    if decision.verb is not DecisionVerb.START or status.candidate is not None:
+        return status
+    hold = steps.hold_of(seen.spec.strategy.steps[-1])
+    if now < parse_time(champion.since) + hold.minimum or not holds.is_available(seen, champion):
+        return status
+    message = f"version {champion.version} has held 100 %"
+    return _update(
+        status,
+        decision=_decision(
+            DecisionVerb.PROMOTE, champion.revision, Reason.FIRST_REVISION_STARTING, message, now
+        ),
+    )
+
+
+def finish_promotion(seen: Observation, status: Status, now: datetime) -> Status:
+    """Note that a promotion is performed: the alias is ours, or not ours to write."""
+    decision = status.decision
+    if decision is None or decision.verb is not DecisionVerb.PROMOTE or decision.performed:
+        return status
+    if work.alias_to_write(seen, status) is not None or (
+        seen.model is None and seen.spec.model.champion_alias
+    ):
+        return status
+    return _update(status, decision=decision.model_copy(update={"performed": True}))
+
+
+def finish_return(seen: Observation, status: Status, now: datetime) -> Status:
+    """End a rollback or withdrawal once the data plane was seen without the candidate."""
+    decision = status.decision
+    if decision is None or not traffic.returning(status):
+        return status
+    state = facts.state_of(status)
+    never_served = status.step is None
+    drained = (state is not None and state.drain is not None and state.drain[1] > 0) or (
+        now >= parse_time(decision.time) + DRAIN_LIMIT
+    )
+    back = seen.traffic.observed and traffic.in_place(seen, traffic.desired(status))
+    if not (never_served or (back and drained)):
+        return status
+    final = status.analysis
+    if final is not None:
+        # The numbers stay to be read, the machinery goes.
+        final = final.model_copy(update={"state": None})
+    return _update(
+        status,
+        candidate=None,
+        step=None,
+        analysis=final,
+        inputs=None,
+        decision=decision.model_copy(update={"performed": True}),
+    )
+
+
+def withdraw(seen: Observation, status: Status, now: datetime) -> Status:
+    """Take a candidate back that is no longer asked for; it is not rejected."""
+    wish = facts.wish_of(seen)
+    if status.candidate is None or traffic.returning(status) or wish is None:
+        return status
+    if status.champion is None:
+        return status
+    wanted, _ = facts.revision_of(seen, wish)
+    if wanted == status.candidate.revision:
+        return status
+    if wanted == status.champion.revision:
+        reason, message = (
+            Reason.CANDIDATE_WITHDRAWN,
+            f"version {wish.version}, the champion, is asked for",
+        )
+    else:
+        reason = Reason.SUPERSEDING
+        message = f"version {wish.version} ({wanted}) is asked for instead"
+    decision = _decision(DecisionVerb.WITHDRAW, status.candidate.revision, reason, message, now)
+    return _update(
+        status, decision=decision, history=_tried(status, DecidedBy.REVERT, message, now)
+    )
+
+
+def _tried(
+    status: Status, decided_by: DecidedBy, message: str, now: datetime
+) -> tuple[HistoryEntry, ...]:
+    """History with an entry for a candidate that did not become champion."""
+    candidate, step = status.candidate, status.step
+    if candidate is None or step is None:
+        return status.history
+    entry = HistoryEntry(
+        version=candidate.version,
+        revision=candidate.revision,
+        from_=candidate.since,
+        to=format_time(now),
+        max_weight=step.weight,
+        decided_by=decided_by,
+        message=cut(message, 1024),
+    )
+    return (entry, *status.history)[:HISTORY]
+
+
+def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status:
+    """Begin a rollout of the wish when it is neither the champion nor rejected."""
+    wish, champion, decision = facts.wish_of(seen), status.champion, status.decision
+    if wish is None or champion is None or champion.since is None or decision is None:
+        return status
+    promoted = decision.performed and decision.verb is not DecisionVerb.START
+    if status.candidate is not None or not promoted:
+        return status
+    arm = _arm(seen, wish)
+    if arm.revision == champion.revision or facts.rejection_of(seen, status, wish) is not None:
+        return status
+    rollout_id = names.digest({"revision": arm.revision, "time": format_time(now)})[:12]
+    candidate = CandidateArm(
+        **{**arm.model_dump(), "since": format_time(now)}, rollout_id=rollout_id
+    )
+    message = f"version {arm.version} is asked for; version {champion.version} serves"
+    state = analysis.start(steps.rules(seen.spec), now=now)
+    started = _update(
+        status,
+        candidate=candidate,
+        step=None,
+        inputs=None,
+        decision=_decision(
+            DecisionVerb.START,
+            arm.revision,
+            Reason.CANDIDATE_FOUND,
+            message,
+            now,
+            performed=True,
+        ),
+    )
+    return _with_state(seen, started, state, now)
+
+
+def compare_inputs(seen: Observation, status: Status, now: datetime) -> Status:
+    """Record how the candidate's inputs differ from the champion's, before it has traffic."""
+    if status.candidate is None or status.champion is None or status.inputs is not None:
+        return status
+    compared = inputs.compare(
+        seen.columns.get(status.champion.revision), seen.columns.get(status.candidate.revision)
+    )
+    return status if compared is None else _update(status, inputs=compared)
+
+
+def roll_back_on_evidence(seen: Observation, status: Status, now: datetime) -> Status:
+    """Rule 1: a regression returns all traffic, whatever else is the case."""
+    state = facts.state_of(status)
+    if status.candidate is None or status.step is None or state is None:
+        return status
+    if traffic.returning(status):
+        return status
+    if analysis.judge(state, steps.rules(seen.spec)) is not Verdict.REGRESSION:
+        return status
+    message = judgement.regression_sentence(status.analysis)
+    finding = Finding(Reason.REGRESSION, message)
+    return _roll_back(seen, status, finding, DecidedBy.VERDICT, now)
+
+
+def roll_back_unhealthy(seen: Observation, status: Status, now: datetime) -> Status:
+    """A candidate that cannot serve goes back at once while the champion is healthy."""
+    candidate, champion = status.candidate, status.champion
+    if candidate is None or champion is None or traffic.returning(status):
+        return status
+    revision = seen.revisions.get(candidate.revision)
+    if revision is None or not holds.is_available(seen, champion):
+        return status
+    if status.step is None:
+        finding = policy.own_fault(revision, now=now)
+    else:
+        finding = policy.unhealthy(revision, now=now)
+    if finding is None:
+        return status
+    return _roll_back(seen, status, finding, DecidedBy.VERDICT, now)
+
+
+def _roll_back(
+    seen: Observation, status: Status, finding: Finding, decided_by: DecidedBy, now: datetime
+) -> Status:
+    """Decide to return: decision, rejection and history in one record."""
+    candidate, champion = status.candidate, status.champion
+    if candidate is None or champion is None:
+        return status
+    message = f"{finding.message}; traffic returned to version {champion.version}"
+    revision = seen.revisions.get(candidate.revision)
+    entry = Rejected(
+        version=candidate.version,
+        revision=candidate.revision,
+        hash=revision.content_key if revision is not None else candidate.hash or "",
+        reason=finding.reason.value,
+        time=format_time(now),
+        e=status.analysis.e if status.analysis is not None else None,
+        message=cut(message, 1024),
+    )
+    others = tuple(each for each in status.rejected if each.hash != entry.hash)
+    return _update(
+        status,
+        decision=_decision(
+            DecisionVerb.ROLL_BACK, candidate.revision, finding.reason, message, now
+        ),
+        rejected=(entry, *others)[:REJECTIONS],
+        history=_tried(status, decided_by, message, now),
+    )
+
+
+def begin_steps(seen: Observation, status: Status, now: datetime) -> Status:
+    """Give a ready candidate its first weight."""
+    candidate, state = status.candidate, facts.state_of(status)
+    if candidate is None or status.step is not None or traffic.returning(status):
+        return status
+    if seen.spec.paused or state is None or not state.started or facts.wish_of(seen) is None:
+        return status
+    revision = seen.revisions.get(candidate.revision)
+    if revision is None or not _has_all_pods(seen, status, revision):
+        return status
+    if seen.spec.strategy.require_compatible_inputs and inputs.block(status.inputs):
+        return status
+    first = steps.next_step(seen.spec, 0)
+    if first is None:
+        return status
+    return _go_to(seen, status, first, Reason.STEP_ADVANCED, "the candidate is ready", now)
+
+
+def _has_all_pods(seen: Observation, status: Status, revision: RevisionView) -> bool:
+    return len(revision.ready_pods) >= work.candidate_pods(seen, status)
+
+
+def _go_to(
+    seen: Observation, status: Status, step: StepStatus, reason: Reason, why: str, now: datetime
+) -> Status:
+    """Record the next step; its hold begins when the data plane was seen with its weight."""
+    candidate, state = status.candidate, facts.state_of(status)
+    if candidate is None:
+        return status
+    message = f"weight {step.weight} % (step {step.label}): {why}"
+    moved = _update(
+        status,
+        step=step,
+        decision=_decision(DecisionVerb.ADVANCE, candidate.revision, reason, message, now),
+    )
+    if state is None:
+        return moved
+    return _with_state(seen, moved, analysis.change_weight(state), now)
+
+
+def finish_advance(seen: Observation, status: Status, now: datetime) -> Status:
+    """Begin a step's hold once every gateway reports its weight."""
+    decision, step = status.decision, status.step
+    if decision is None or step is None or decision.performed:
+        return status
+    if decision.verb is not DecisionVerb.ADVANCE or not seen.traffic.programmed:
+        return status
+    if not traffic.in_place(seen, traffic.desired(status)):
+        return status
+    return _update(
+        status,
+        decision=decision.model_copy(update={"performed": True}),
+        step=step.model_copy(update={"since": format_time(now)}),
+    )
+
+
+def advance(seen: Observation, status: Status, now: datetime) -> Status:
+    """End the hold of a step: the next weight, the promotion, or a recorded pause."""
+    step = status.step
+    if step is None or traffic.returning(status):
+        return status
+    moved = steps.edited(seen.spec, step)
+    if moved is not None and not seen.spec.paused:
+        return _go_to(seen, status, moved, Reason.STEP_ADVANCED, "the steps were edited", now)
+    view = holds.hold(seen, status, now=now)
+    if view is None:
+        return status
+    if view.pause:
+        return _update(status, step=step.model_copy(update={"paused": True}))
+    if not view.advance:
+        return status
+    following = steps.next_step(seen.spec, step.weight or 0)
+    if following is not None:
+        return _go_to(seen, status, following, Reason.STEP_ADVANCED, view.message, now)
+    return _promoted(seen, status, now)
+
+
+def _promoted(seen: Observation, status: Status, now: datetime) -> Status:
+    """The candidate becomes champion: it has held 100 %."""
+    candidate, champion = status.candidate, status.champion
+    if candidate is None or champion is None:
+        return status
+    since = format_time(now)
+    message = judgement.promotion_sentence(candidate, status.analysis)
+    entry = HistoryEntry(
+        version=candidate.version,
+        revision=candidate.revision,
+        from_=since,
+        max_weight=100,
+        decided_by=DecidedBy.VERDICT,
+        message=message,
+    )
+    closed = tuple(
+        old.model_copy(update={"to": since})
+        if old.revision == champion.revision and old.to is None
+        else old
+        for old in status.history
+    )
+    final = status.analysis
+    arm = Arm(**{**candidate.model_dump(exclude={"rollout_id"}), "since": since})
+    return _update(
+        status,
+        champion=arm,
+        candidate=None,
+        step=None,
+        inputs=None,
+        analysis=final.model_copy(update={"state": None}) if final is not None else None,
+        decision=_decision(
+            DecisionVerb.PROMOTE, candidate.revision, Reason.ROLLOUT_COMPLETE, message, now
+        ),
+        history=(entry, *closed)[:HISTORY],
+    )
+
+
+TRANSITIONS: Sequence[Transition] = (
+    finish_return,
+    answer_request,  # abort beats everything that follows
+    roll_back_on_evidence,
+    roll_back_unhealthy,
+    adopt_champion,
+    start_of_champion,
+    finish_promotion,
+    promote_first,
+    withdraw,
+    compare_inputs,
+    finish_advance,
+    begin_steps,
+    advance,
+    choose_candidate,
+)
+"""In this order, one a pass; each returns the status it was given when it does not apply."""
+
+
+# -- time and events -----------------------------------------------------------------------------
+
+
+def _requeue(seen: Observation, status: Status, now: datetime) -> timedelta | None:
+    """When to look again without an event; None where only events can change something."""
+    state = facts.state_of(status)
+    if status.candidate is not None and state is not None:
+        if traffic.returning(status):
+            return DRAIN_INTERVAL
+        if status.step is None:
+            return POLL if not state.started else DRAIN_INTERVAL
+        interval = analysis.scrape_interval(
+            steps.rules(seen.spec), warm_until=facts.warm_until(seen, status), now=now
+        )
+        due = (state.time or now) + interval
+        return max(due - now, timedelta(milliseconds=100))
+    return work.next_cleanup(seen, status, now=now) or _next_promotion(seen, status, now)
+
+
+def _next_promotion(seen: Observation, status: Status, now: datetime) -> timedelta | None:
+    champion, decision = status.champion, status.decision
+    if champion is None or decision is None:
+        return None
+    if champion.since is None or not decision.performed:
+        return POLL
+    if decision.verb is DecisionVerb.START:
+        hold = steps.hold_of(seen.spec.strategy.steps[-1])
+        left = parse_time(champion.since) + hold.minimum - now
+        return max(left, timedelta(seconds=1))
+    return None
+
+
+def _events(before: Status, after: Status) -> tuple[Event, ...]:
+    """What happened between two records, beside the transitions of conditions."""
+    events: list[Event] = []
+    decision = after.decision
+    if decision is not None and decision != before.decision:
+        events.extend(_decision_events(before, decision))
+    if after.request is not None and after.request != before.request:
+        done = after.request.outcome is RequestOutcome.DONE
+        events.append(
+            Event(
+                Reason.REQUEST_DONE if done else Reason.REQUEST_REFUSED,
+                f"{after.request.verb}: {after.request.message}",
+                warning=not done,
+            )
+        )
+    if before.candidate is None and after.candidate is not None:
+        events.append(Event(Reason.ROLLOUT_STARTED, f"rollout {after.candidate.rollout_id}"))
+    return tuple(events)
+
+
+def _decision_events(before: Status, decision: Decision) -> list[Event]:
+    verb, message = decision.verb, decision.message
+    fresh = (
+        before.decision is None
+        or before.decision.time != decision.time
+        or (before.decision.verb is not verb)
+    )
+    if fresh:
+        reason = {
+            DecisionVerb.START: Reason.CANDIDATE_FOUND,
+            DecisionVerb.ADVANCE: Reason.STEP_ADVANCED,
+            DecisionVerb.PROMOTE: Reason.PROMOTED,
+            DecisionVerb.ROLL_BACK: Reason.ROLL_BACK_DECIDED,
+            DecisionVerb.WITHDRAW: Reason.CANDIDATE_WITHDRAWN,
+        }[verb]
+        events = [Event(reason, message, warning=verb is DecisionVerb.ROLL_BACK)]
+        if verb is DecisionVerb.ROLL_BACK and before.step is None:
+            events.append(Event(Reason.CANDIDATE_REJECTED, message, warning=True))
+        return events
+    performed = {
+        DecisionVerb.ADVANCE: Reason.WEIGHT_SET,
+        DecisionVerb.ROLL_BACK: Reason.ROLLED_BACK,
+        DecisionVerb.PROMOTE: Reason.ALIAS_SET,
+    }
+    if not decision.performed or verb not in performed:
+        return []
+    return [Event(performed[verb], message, warning=verb is DecisionVerb.ROLL_BACK)]

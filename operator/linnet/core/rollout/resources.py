@@ -1,0 +1,358 @@
+"""What a ModelDeployment's children look like: values in, manifests out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from linnet_server import contract
+
+from linnet.api import labels
+from linnet.api.model_deployment import ModelDeploymentSpec
+from linnet.api.pod_template import PodTemplate
+from linnet.api.shared import parse_duration, parse_quantity
+from linnet.core import names, pods
+from linnet.core.registry import VersionView
+from linnet.core.rollout.state import Observation, RevisionView
+
+Manifest = Mapping[str, Any]
+
+MODEL_VOLUME = "model"
+GRACE_BEYOND_DRAIN = 20
+DEFAULT_RESOURCES: Manifest = {
+    "requests": {"cpu": "100m", "memory": "256Mi"},
+    "limits": {"memory": "512Mi"},
+}
+_PORTS = (
+    ("weighted", labels.PORT_WEIGHTED),
+    ("metrics", labels.PORT_METRICS),
+    ("mirrored", labels.PORT_MIRRORED),
+    ("direct", labels.PORT_DIRECT),
+    ("cohort", labels.PORT_COHORT),
+)
+
+
+def wish_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
+    """Identity of what the user asks for; the operator's own defaults are not in it.
+
+    A new operator with another default image therefore finds the revision that serves.
+    """
+    return names.digest(
+        {
+            "model": spec.model.name,
+            "version": version.version,
+            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "server": _user_part(spec),
+        }
+    )
+
+
+def content_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
+    """Identity of a rejection: what the model computes and how it is served, not its number."""
+    content = version.tags.get(labels.VERSION_CONTENT) or version.tags.get(labels.VERSION_MANIFEST)
+    return names.digest(
+        {
+            "content": content or f"{spec.model.name}/{version.version}",
+            "server": _user_part(spec),
+        }
+    )
+
+
+def _user_part(spec: ModelDeploymentSpec) -> Manifest:
+    """What of the server settings makes a revision: not replicas, not autoscaling."""
+    part = spec.server.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"replicas", "autoscaling"}
+    )
+    part["allowFormats"] = sorted(spec.model.allow_formats)
+    part["provenance"] = str(spec.model.provenance)
+    part["credentials"] = spec.credentials_secret_name
+    return part
+
+
+def make_pod_template(seen: Observation, version: VersionView, *, revision: str) -> Manifest:
+    """The rendered pod template of a revision, default image included."""
+    spec, settings = seen.spec, seen.settings
+    template = spec.server.template
+    image = template.image or settings.server_image
+    drain = parse_duration(spec.server.drain_timeout)
+    own = {
+        labels.REVISION: revision,
+        labels.MODEL_VERSION: version.version,
+        **pods.own_labels(labels.SERVER, labels.MODEL_DEPLOYMENT, seen.name),
+    }
+    identity = {
+        contract.ENV_MODEL_NAME: spec.model.name,
+        contract.ENV_MODEL_VERSION: version.version,
+    }
+    fetch_environment = {
+        **settings.pod_environment,
+        **identity,
+        contract.ENV_MODEL_DIR: contract.DEFAULT_MODEL_DIR,
+        contract.ENV_ARTIFACT_URI: version.artifact_uri,
+        contract.ENV_DIGEST: version.tags.get(labels.VERSION_MANIFEST, ""),
+        contract.ENV_PROVENANCE: str(spec.model.provenance),
+        contract.ENV_ALLOW_FORMATS: ",".join(spec.model.allow_formats),
+    }
+    serve_environment = {
+        **identity,
+        contract.ENV_MODEL_DIR: contract.DEFAULT_MODEL_DIR,
+        contract.ENV_REVISION: revision,
+        contract.ENV_NAMESPACE: seen.namespace,
+        contract.ENV_DEPLOYMENT: seen.name,
+        contract.ENV_WORKERS: str(spec.server.workers),
+        contract.ENV_MAX_REQUEST_BYTES: str(parse_quantity(spec.server.max_request_bytes)),
+        contract.ENV_DRAIN_TIMEOUT: spec.server.drain_timeout,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    fetch = {
+        "name": "fetch",
+        "image": image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": ["fetch"],
+        "env": pods.environment(fetch_environment, template),
+        "envFrom": pods.environment_sources(spec.credentials_secret_name, template),
+        "resources": _resources(template),
+        "volumeMounts": [
+            {"name": MODEL_VOLUME, "mountPath": "/var/run/linnet"},
+            *pods.credential_mounts(),
+            *pods.common_mounts(template),
+        ],
+        **pods.container_rest(),
+    }
+    serve = {
+        "name": "server",
+        "image": image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": ["serve"],
+        "env": [
+            *pods.environment(serve_environment, template),
+            {
+                "name": contract.ENV_POD_NAME,
+                "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+            },
+        ],
+        "envFrom": pods.user_sources(template),
+        "ports": [{"name": name, "containerPort": port} for name, port in _PORTS],
+        "resources": _resources(template),
+        "volumeMounts": [
+            {"name": MODEL_VOLUME, "mountPath": "/var/run/linnet", "readOnly": True},
+            *pods.common_mounts(template),
+        ],
+        **_probes(spec),
+        **pods.container_rest(),
+    }
+    return {
+        "metadata": {
+            "labels": {**(template.labels or {}), **own},
+            "annotations": {**(template.annotations or {}), labels.MODEL: spec.model.name},
+        },
+        "spec": {
+            **pods.scheduling(template),
+            "terminationGracePeriodSeconds": math.ceil(drain.total_seconds()) + GRACE_BEYOND_DRAIN,
+            "initContainers": [fetch],
+            "containers": [serve],
+            "volumes": [
+                {"name": MODEL_VOLUME, "emptyDir": {}},
+                pods.credential_volume(spec.credentials_secret_name),
+                *pods.common_volumes(template),
+            ],
+        },
+    }
+
+
+def _resources(template: PodTemplate) -> Manifest:
+    return pods.resources(template, DEFAULT_RESOURCES)
+
+
+def _probes(spec: ModelDeploymentSpec) -> Manifest:
+    deadline = parse_duration(spec.strategy.progress_deadline).total_seconds()
+    ready = {"httpGet": {"path": "/readyz", "port": labels.PORT_METRICS}}
+    return {
+        "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": max(10, int(deadline))},
+        "readinessProbe": {**ready, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": labels.PORT_METRICS},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+    }
+
+
+def revision_hash(seen: Observation, version: VersionView) -> str:
+    """sha256 over model name, version, digest and the rendered template without its own name."""
+    return names.digest(
+        {
+            "model": seen.spec.model.name,
+            "version": version.version,
+            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "template": make_pod_template(seen, version, revision=""),
+        }
+    )
+
+
+def make_controller_revision(seen: Observation, version: VersionView, *, name: str) -> Manifest:
+    """The frozen record of a revision; its template is re-applied from here for ever."""
+    full_hash = revision_hash(seen, version)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": name,
+            "namespace": seen.namespace,
+            "labels": _revision_labels(seen, name, version.version),
+            "annotations": {
+                labels.MODEL: seen.spec.model.name,
+                labels.REVISION_HASH: full_hash,
+                labels.DIGEST: version.tags.get(labels.VERSION_MANIFEST, ""),
+            },
+            "ownerReferences": _owner(seen),
+        },
+        "revision": int(version.version),
+        "data": {
+            "model": seen.spec.model.name,
+            "version": version.version,
+            "artifactURI": version.artifact_uri,
+            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "contentDigest": version.tags.get(labels.VERSION_CONTENT, ""),
+            "hash": full_hash,
+            "wishKey": wish_key(seen.spec, version),
+            "contentKey": content_key(seen.spec, version),
+            "template": make_pod_template(seen, version, revision=name),
+        },
+    }
+
+
+def make_deployment(seen: Observation, revision: RevisionView) -> Manifest:
+    """The Deployment of a revision; it never carries replicas (they go through /scale)."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _child_metadata(seen, revision, revision.name),
+        "spec": {
+            "selector": {"matchLabels": {labels.REVISION: revision.name}},
+            "revisionHistoryLimit": 0,
+            "progressDeadlineSeconds": 2147483647,
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+            },
+            "template": revision.data["template"],
+        },
+    }
+
+
+def make_services(seen: Observation, revision: RevisionView) -> tuple[Manifest, ...]:
+    """One Service per kind of request, each on the port that tells the kind."""
+    ports = (
+        (revision.name, labels.PORT_WEIGHTED),
+        (names.mirror(revision.name), labels.PORT_MIRRORED),
+        (names.direct(revision.name), labels.PORT_DIRECT),
+        (names.cohort(revision.name), labels.PORT_COHORT),
+    )
+    return tuple(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": _child_metadata(seen, revision, name),
+            "spec": {
+                "selector": {labels.REVISION: revision.name},
+                "ports": [{"name": "http", "port": labels.PORT_SERVICE, "targetPort": target}],
+            },
+        }
+        for name, target in ports
+    )
+
+
+def make_route(
+    seen: Observation, weights: Sequence[tuple[str, int]], *, rollout_id: str
+) -> Manifest:
+    """The HTTPRoute with these shares by revision, which sum to 100."""
+    route = seen.spec.route
+    if route is None:
+        raise ValueError("a ModelDeployment without spec.route has no HTTPRoute")
+    if sum(weight for _, weight in weights) != 100:
+        raise ValueError(f"weights must sum to 100: {weights}")
+    parents = [
+        parent.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for parent in route.parent_refs
+    ]
+    spec: dict[str, Any] = {
+        "parentRefs": parents,
+        "rules": [
+            {
+                "backendRefs": [
+                    {"name": revision, "port": labels.PORT_SERVICE, "weight": weight}
+                    for revision, weight in weights
+                ]
+            }
+        ],
+    }
+    if route.hostnames:
+        spec["hostnames"] = list(route.hostnames)
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {
+            "name": seen.name,
+            "namespace": seen.namespace,
+            "labels": pods.own_labels(labels.SERVER, labels.MODEL_DEPLOYMENT, seen.name),
+            "annotations": {labels.ROLLOUT_ID: rollout_id},
+            "ownerReferences": _owner(seen),
+        },
+        "spec": spec,
+    }
+
+
+def make_service(seen: Observation, *, revision: str | None) -> Manifest:
+    """The Service without a gateway: over one revision, or over both arms by their replicas."""
+    selector = {labels.MODEL_DEPLOYMENT: seen.name}
+    if revision is not None:
+        selector[labels.REVISION] = revision
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": seen.name,
+            "namespace": seen.namespace,
+            "labels": pods.own_labels(labels.SERVER, labels.MODEL_DEPLOYMENT, seen.name),
+            "ownerReferences": _owner(seen),
+        },
+        "spec": {
+            "selector": selector,
+            "ports": [
+                {
+                    "name": "http",
+                    "port": labels.PORT_SERVICE,
+                    "targetPort": labels.PORT_WEIGHTED,
+                }
+            ],
+        },
+    }
+
+
+def _revision_labels(seen: Observation, revision: str, version: str) -> dict[str, str]:
+    return {
+        **pods.own_labels(labels.SERVER, labels.MODEL_DEPLOYMENT, seen.name),
+        labels.REVISION: revision,
+        labels.MODEL_VERSION: version,
+    }
+
+
+def _child_metadata(seen: Observation, revision: RevisionView, name: str) -> Manifest:
+    return {
+        "name": name,
+        "namespace": seen.namespace,
+        "labels": _revision_labels(seen, revision.name, revision.version),
+        "annotations": {
+            labels.MODEL: str(revision.data["model"]),
+            labels.REVISION_HASH: str(revision.data["hash"]),
+        },
+        "ownerReferences": _owner(seen),
+    }
+
+
+def _owner(seen: Observation) -> list[Manifest]:
+    return pods.owner_references("ModelDeployment", seen.name, seen.uid)

@@ -1,0 +1,194 @@
+"""Who should get which share, and what the data plane says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from linnet.api import labels
+from linnet.api.model_deployment import DecisionVerb, ModelDeploymentStatus
+from linnet.api.reasons import Reason
+from linnet.core.rollout.state import Observation, RevisionView, TrafficView
+
+Manifest = Mapping[str, Any]
+Shares = tuple[tuple[str, int], ...]
+"""(revision, percent), champion first; the percents sum to 100."""
+
+RETURNING = (DecisionVerb.ROLL_BACK, DecisionVerb.WITHDRAW)
+
+
+def returning(status: ModelDeploymentStatus) -> bool:
+    """Whether all traffic is on its way back to the champion."""
+    decision = status.decision
+    return decision is not None and decision.verb in RETURNING and not decision.performed
+
+
+def desired(status: ModelDeploymentStatus) -> Shares:
+    """The shares that the recorded facts ask for; empty before there is a champion.
+
+    Invariant: they sum to 100, and the champion can serve alone.
+    """
+    if status.champion is None:
+        return ()
+    champion = status.champion.revision
+    weight = status.step.weight or 0 if status.step is not None else 0
+    if status.candidate is None or weight == 0 or returning(status):
+        return ((champion, 100),)
+    return ((champion, 100 - weight), (status.candidate.revision, weight))
+
+
+def candidate_replicas(*, replicas: int, weight: int, by_replicas: bool) -> int:
+    """How many pods a candidate runs: all of them behind a gateway, else the nearest ratio."""
+    if not by_replicas or weight >= 100:
+        return replicas
+    nearest = round(replicas * weight / (100 - weight))
+    return min(max(nearest, 1), replicas)
+
+
+def in_place(seen: Observation, shares: Shares) -> bool:
+    """Whether what we wrote already says these shares (whatever the data plane thinks of it)."""
+    if not shares:
+        return False
+    if seen.spec.route is not None:
+        asked = {revision: weight for revision, weight in shares if weight > 0}
+        told = {revision: weight for revision, weight in seen.traffic.weights.items() if weight > 0}
+        return seen.traffic.exists and asked == told
+    return seen.service is not None and selected(seen.service) == selection(shares)
+
+
+def selection(shares: Shares) -> str | None:
+    """The one revision that a Service without a gateway selects; None for both arms."""
+    serving = [revision for revision, weight in shares if weight > 0]
+    return serving[0] if len(serving) == 1 else None
+
+
+def selected(service: Manifest) -> str | None:
+    """The revision that a Service selects; None for all of its ModelDeployment."""
+    selector: Mapping[str, str] = service["spec"].get("selector") or {}
+    return selector.get(labels.REVISION)
+
+
+def read_replicas(service: Manifest | None, revisions: Mapping[str, RevisionView]) -> TrafficView:
+    """Traffic without a gateway: the share follows ready pods."""
+    if service is None:
+        return TrafficView(message="no Service yet")
+    only = selected(service)
+    if only is not None:
+        return TrafficView(
+            exists=True,
+            weights={only: 100},
+            observed=True,
+            programmed=True,
+            reason=Reason.REPLICA_WEIGHTED,
+            message="the Service selects one revision",
+        )
+    ready = {name: len(view.ready_pods) for name, view in revisions.items() if view.ready_pods}
+    total = sum(ready.values())
+    if total == 0:
+        return TrafficView(exists=True, message="no pod behind the Service is ready")
+    weights = _percentages(ready, total)
+    text = ", ".join(f"{name} {count}" for name, count in sorted(ready.items()))
+    return TrafficView(
+        exists=True,
+        weights=weights,
+        observed=True,
+        programmed=True,
+        reason=Reason.REPLICA_WEIGHTED,
+        message=f"shares follow ready pods: {text}",
+    )
+
+
+def _percentages(counts: Mapping[str, int], total: int) -> dict[str, int]:
+    """Whole percents that sum to 100: the rest goes to the largest."""
+    weights = {name: 100 * count // total for name, count in counts.items()}
+    largest = max(counts, key=lambda name: (counts[name], name))
+    weights[largest] += 100 - sum(weights.values())
+    return weights
+
+
+def read_route(
+    route: Manifest | None, *, parents: Sequence[Manifest], missing_gateways: Sequence[str]
+) -> TrafficView:
+    """Traffic behind a gateway, as every parent reports it.
+
+    `parents` are the `parentRefs` that the spec asks for; `missing_gateways` names those of them
+    that are known not to exist.
+    """
+    if route is None:
+        return TrafficView()
+    rules = route["spec"].get("rules") or []
+    weights = {
+        ref["name"]: int(ref.get("weight", 1))
+        for rule in rules
+        for ref in rule.get("backendRefs") or ()
+    }
+    if sum(weights.values()) != 100:
+        # A foreign hand changed the route: its weights are no statement of ours.
+        weights = {}
+    generation = route["metadata"].get("generation", 0)
+    reports = (route.get("status") or {}).get("parents") or []
+    reason, message, observed = _judge_parents(parents, reports, generation)
+    if reason is not Reason.PROGRAMMED and missing_gateways:
+        reason, observed = Reason.GATEWAY_NOT_FOUND, True
+        message = (
+            f"Gateway '{missing_gateways[0]}' does not exist: create it or correct "
+            "`spec.route.parentRefs`"
+        )
+    return TrafficView(
+        exists=True,
+        weights=weights,
+        observed=observed,
+        programmed=reason is Reason.PROGRAMMED,
+        reason=reason,
+        message=message,
+        manifest=route,
+    )
+
+
+def _judge_parents(
+    parents: Sequence[Manifest], reports: Sequence[Manifest], generation: int
+) -> tuple[Reason, str, bool]:
+    worst: tuple[Reason, str] | None = None
+    observed = bool(parents)
+    for parent in parents:
+        name = str(parent["name"])
+        report = next((each for each in reports if _same_parent(each["parentRef"], parent)), None)
+        conditions = report.get("conditions", ()) if report else ()
+        current = [c for c in conditions if c.get("observedGeneration", 0) >= generation]
+        if not any(c["type"] == "Accepted" for c in current):
+            observed = False
+            worst = worst or (Reason.WAITING, f"Gateway '{name}' has not answered the route yet")
+            continue
+        worst = worst or _first_problem(name, current)
+    if worst is not None:
+        return worst[0], worst[1], observed
+    return Reason.PROGRAMMED, "every Gateway reports these weights", observed
+
+
+def _first_problem(gateway: str, conditions: Sequence[Manifest]) -> tuple[Reason, str] | None:
+    states = {c["type"]: c for c in conditions}
+
+    def says(kind: str, status: str) -> bool:
+        return kind in states and states[kind]["status"] == status
+
+    def text(kind: str) -> str:
+        return f"Gateway '{gateway}' answers {states[kind]['reason']}: {states[kind]['message']}"
+
+    if not says("Accepted", "True"):
+        return Reason.ROUTE_NOT_ACCEPTED, (
+            f"{text('Accepted')}. Look at `spec.route.parentRefs` and `spec.route.hostnames`"
+        )
+    if says("ResolvedRefs", "False"):
+        return Reason.REFS_NOT_RESOLVED, text("ResolvedRefs")
+    if says("RouteRulesOverlap", "True"):
+        return Reason.ROUTE_OVERLAP, text("RouteRulesOverlap")
+    for kind, bad in (("PartiallyInvalid", "True"), ("BackendsAvailable", "False")):
+        if says(kind, bad):
+            return Reason.REFS_NOT_RESOLVED, text(kind)
+    return None
+
+
+def _same_parent(reported: Manifest, asked: Manifest) -> bool:
+    return bool(reported.get("name") == asked["name"]) and all(
+        reported.get(key) == asked[key] for key in ("sectionName", "port") if key in asked
+    )

@@ -1,0 +1,281 @@
+"""The actions that recorded facts ask for, in the order that keeps the invariant.
+
+Traffic that returns goes first; objects and pods come before weight; tags and alias follow; pods
+of revisions that nobody needs go last, after the data plane was seen without them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from linnet.api import labels
+from linnet.api.model_deployment import Arm, DecisionVerb, ModelDeploymentStatus, Rejected
+from linnet.api.shared import parse_duration, parse_time
+from linnet.core.plan import (
+    Action,
+    ApplyObject,
+    CreateObject,
+    DeleteObject,
+    PatchObject,
+    SetAlias,
+    SetReplicas,
+    SetVersionTag,
+)
+from linnet.core.registry import VersionView
+from linnet.core.rollout import resources, traffic
+from linnet.core.rollout.state import Observation, RevisionView
+from linnet.core.subset import covers
+
+Status = ModelDeploymentStatus
+Manifest = Mapping[str, Any]
+
+
+def actions(seen: Observation, status: Status, *, now: datetime) -> tuple[Action, ...]:
+    """Everything to do now; empty in a settled state."""
+    if status.champion is None:
+        return ()
+    route = tuple(_route(seen, status))
+    objects = (*_arm(seen, status.champion, seen.spec.server.replicas), *_candidate(seen, status))
+    front = (*route, *objects) if traffic.returning(status) else (*objects, *route)
+    return (
+        *front,
+        *_memory(seen, status),
+        *_alias(seen, status),
+        *_cleanup(seen, status, now=now),
+    )
+
+
+def version_of(seen: Observation, arm: Arm) -> VersionView | None:
+    """The registered version of an arm, while the registry knows it."""
+    return seen.model.versions.get(arm.version) if seen.model is not None else None
+
+
+def candidate_pods(seen: Observation, status: Status) -> int:
+    """How many pods the candidate has to have ready before it gets (more) weight."""
+    weight = status.step.weight if status.step is not None else None
+    if weight is None:
+        first = seen.spec.strategy.steps[0].weight
+        weight = first if first is not None else 100
+    return traffic.candidate_replicas(
+        replicas=seen.spec.server.replicas, weight=weight, by_replicas=seen.spec.route is None
+    )
+
+
+def _candidate(seen: Observation, status: Status) -> Iterator[Action]:
+    if status.candidate is None:
+        return
+    yield from _arm(seen, status.candidate, candidate_pods(seen, status))
+
+
+def _arm(seen: Observation, arm: Arm, replicas: int) -> Iterator[Action]:
+    """A revision's record, then its workload from that record, then its size."""
+    view = seen.revisions.get(arm.revision)
+    if view is None:
+        version = version_of(seen, arm)
+        if version is not None:
+            yield CreateObject(
+                manifest=resources.make_controller_revision(seen, version, name=arm.revision)
+            )
+        return
+    yield from _apply(resources.make_deployment(seen, view), view.deployment)
+    for service in resources.make_services(seen, view):
+        yield from _apply(service, view.services.get(service["metadata"]["name"]))
+    if view.deployment is not None and view.replicas != replicas:
+        yield SetReplicas(name=view.name, replicas=replicas)
+
+
+def _apply(wanted: Manifest, known: Manifest | None) -> Iterator[Action]:
+    if known is None or not covers(known, wanted):
+        yield ApplyObject(manifest=wanted)
+
+
+def _route(seen: Observation, status: Status) -> Iterator[Action]:
+    """Route or Service with the desired shares, once every revision in it can answer."""
+    shares = traffic.desired(status)
+    if not _can_answer(seen, shares):
+        return
+    rollout = status.candidate.rollout_id if status.candidate is not None else None
+    if seen.spec.route is not None:
+        weighted = [share for share in shares if share[1] > 0]
+        yield from _apply(
+            resources.make_route(seen, weighted, rollout_id=rollout or ""),
+            seen.traffic.manifest,
+        )
+        return
+    yield from _apply(
+        resources.make_service(seen, revision=traffic.selection(shares)), seen.service
+    )
+
+
+def _can_answer(seen: Observation, shares: traffic.Shares) -> bool:
+    """Weight only after endpoints are ready: a share without endpoints is an outage of its size.
+
+    A share that is already told to the data plane is not taken away for this: its pods may be
+    coming back, and whoever else has weight keeps it.
+    """
+    told = seen.traffic.weights
+    for revision, weight in shares:
+        view = seen.revisions.get(revision)
+        if weight > told.get(revision, 0) and (view is None or not view.ready_pods):
+            # Nothing else serves: all traffic may as well wait for the champion.
+            return len(shares) == 1 and seen.traffic.exists
+    return bool(shares)
+
+
+def alias_to_write(seen: Observation, status: Status) -> SetAlias | None:
+    """The alias write that a recorded promotion still asks for."""
+    decision, champion = status.decision, status.champion
+    alias = seen.spec.model.champion_alias
+    if decision is None or decision.verb is not DecisionVerb.PROMOTE or decision.performed:
+        return None
+    if champion is None or not alias or seen.alias_owner or seen.model is None:
+        return None
+    if seen.model.aliases.get(alias) == champion.version:
+        return None
+    if champion.version not in seen.model.versions:
+        return None
+    return SetAlias(model=seen.spec.model.name, alias=alias, version=champion.version)
+
+
+def _alias(seen: Observation, status: Status) -> Iterator[Action]:
+    write = alias_to_write(seen, status)
+    if write is None or status.champion is None or status.champion.since is None:
+        return
+    yield SetVersionTag(
+        model=write.model,
+        version=write.version,
+        key=labels.champion_since_tag(seen.namespace, seen.name),
+        value=status.champion.since,
+    )
+    yield write
+
+
+# -- memory of rejections ------------------------------------------------------------------------
+
+
+def _memory(seen: Observation, status: Status) -> Iterator[Action]:
+    """Bring ControllerRevisions and version tags in line with the recorded rejections."""
+    remembered = {entry.hash: entry for entry in status.rejected}
+    for view in seen.revisions.values():
+        entry = remembered.get(view.content_key)
+        wanted = _rejection_json(entry) if entry is not None else ""
+        if view.rejected != wanted:
+            yield PatchObject(
+                kind="ControllerRevision",
+                name=view.name,
+                patch={"metadata": {"annotations": {labels.REJECTED: wanted or None}}},
+            )
+    if seen.model is None or seen.registry_error:
+        return
+    key = labels.rejected_tag(seen.namespace, seen.name)
+    versions = {entry.version: entry for entry in status.rejected}
+    for version in seen.model.versions.values():
+        entry = versions.get(version.version)
+        if entry is not None and version.tags.get(key) != _rejection_json(entry):
+            yield SetVersionTag(
+                model=seen.spec.model.name,
+                version=version.version,
+                key=key,
+                value=_rejection_json(entry),
+            )
+        elif entry is None and key in version.tags and not _fell_out(version, key, status):
+            yield SetVersionTag(
+                model=seen.spec.model.name, version=version.version, key=key, value=None
+            )
+
+
+def _fell_out(version: VersionView, key: str, status: Status) -> bool:
+    """Whether a tag is older than the bounded list in status, which then no longer holds it."""
+    oldest = min((entry.time for entry in status.rejected), default=None)
+    return (
+        oldest is not None
+        and len(status.rejected) >= 10
+        and (str(json.loads(version.tags[key]).get("time", "")) <= oldest)
+    )
+
+
+def _rejection_json(entry: Rejected) -> str:
+    return json.dumps(
+        {
+            "hash": entry.hash,
+            "revision": entry.revision,
+            "reason": entry.reason,
+            "time": entry.time,
+            "e": entry.e,
+            "message": entry.message,
+        },
+        sort_keys=True,
+    )
+
+
+def remembered_rejections(seen: Observation) -> tuple[Rejected, ...]:
+    """Rejections that lie outside status, newest first; an unreadable one is passed over."""
+    found: dict[str, Rejected] = {}
+    sources = [(view.version, view.rejected) for view in seen.revisions.values()]
+    if seen.model is not None:
+        key = labels.rejected_tag(seen.namespace, seen.name)
+        sources += [
+            (version.version, version.tags.get(key, "")) for version in seen.model.versions.values()
+        ]
+    for version, text in sources:
+        if not text:
+            continue
+        try:
+            entry = Rejected.model_validate({**json.loads(text), "version": version})
+        except ValueError:
+            continue
+        found.setdefault(entry.hash, entry)
+    return tuple(sorted(found.values(), key=lambda entry: entry.time, reverse=True))
+
+
+# -- what nobody needs any more ------------------------------------------------------------------
+
+
+def _unneeded(seen: Observation, status: Status) -> list[RevisionView]:
+    needed = {arm.revision for arm in (status.champion, status.candidate) if arm is not None}
+    return [
+        view
+        for name, view in sorted(seen.revisions.items())
+        if name not in needed and (view.deployment is not None or view.services)
+    ]
+
+
+def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
+    """When pods without traffic may go; None while something is still on its way."""
+    decision, champion = status.decision, status.champion
+    if decision is None or champion is None:
+        return None
+    safe = (
+        decision.performed
+        and seen.traffic.observed
+        and traffic.in_place(seen, traffic.desired(status))
+    )
+    if not safe:
+        return None
+    return parse_time(decision.time) + parse_duration(seen.spec.strategy.scale_down_delay)
+
+
+def next_cleanup(seen: Observation, status: Status, *, now: datetime) -> timedelta | None:
+    """How long until pods are taken away; None when there are none to take."""
+    due = _cleanup_time(seen, status)
+    if due is None or not _unneeded(seen, status):
+        return None
+    return max(due - now, timedelta(seconds=1))
+
+
+def _cleanup(seen: Observation, status: Status, *, now: datetime) -> Iterator[Action]:
+    due = _cleanup_time(seen, status)
+    if due is None or now < due:
+        return
+    for view in _unneeded(seen, status):
+        if view.deployment is not None:
+            yield DeleteObject(
+                kind="Deployment", name=view.name, uid=view.deployment["metadata"]["uid"]
+            )
+        for name, service in sorted(view.services.items()):
+            yield DeleteObject(kind="Service", name=name, uid=service["metadata"]["uid"])
+    if seen.spec.route is not None and seen.service is not None:
+        yield DeleteObject(kind="Service", name=seen.name, uid=seen.service["metadata"]["uid"])

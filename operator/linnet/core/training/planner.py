@@ -1,0 +1,364 @@
+"""What to do next about one TrainingJob: `decide`, from one observation and a clock reading.
+
+The safety argument. A Job is created once, under a name that follows from the recipe, after its
+name was recorded; a repeated creation finds it. The trainer registers at most one version for this
+object (it looks for the tag with this uid first), so a repeated pod makes no second one. The
+result is recorded once, and from then on nothing is trained: finished is a recorded fact. The
+alias is a recorded decision, moved once, only to a higher version, and never written again after
+it was seen to be moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from linnet_trainer import contract
+
+from linnet.api.reasons import Reason
+from linnet.api.shared import format_time
+from linnet.api.training_job import (
+    AliasStatus,
+    Dataset,
+    GateStatus,
+    Metric,
+    Progress,
+    Result,
+    ResultOutcome,
+    Run,
+    TrainingJobStatus,
+)
+from linnet.core import admission, names
+from linnet.core.plan import (
+    Action,
+    ApplyObject,
+    CloseRun,
+    CreateObject,
+    Event,
+    Finding,
+    PatchObject,
+    Plan,
+    SetAlias,
+)
+from linnet.core.subset import covers
+from linnet.core.training import judgement, policy, resources
+from linnet.core.training.state import Observation
+
+Status = TrainingJobStatus
+Transition = Callable[[Observation, Status, datetime], Status]
+
+FACTS = ("spec_hash", "job_name", "start_time", "completion_time", "result", "version", "alias")
+"""The fields of status that are recorded before they are acted upon."""
+POLL = timedelta(seconds=5)
+"""How soon to look at the run's progress again; no event tells of it."""
+RETRY = timedelta(seconds=15)
+
+
+def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
+    """What to record, or what to perform, and when to look again."""
+    finding = admission.finding(seen)
+    if finding is not None:
+        return _stand_still(seen, finding)
+    facts = record(seen, now)
+    status = observe(seen, facts)
+    conditions = judgement.conditions(seen, status)
+    if _facts(facts) != _facts(seen.status):
+        return Plan(
+            status=status,
+            records=True,
+            conditions=conditions,
+            events=_events(seen.status, status),
+        )
+    return Plan(
+        status=status,
+        actions=actions(seen, status),
+        conditions=conditions,
+        requeue_after=_requeue(seen, status),
+    )
+
+
+def _facts(status: Status) -> tuple[object, ...]:
+    return tuple(getattr(status, name) for name in FACTS)
+
+
+def _stand_still(seen: Observation, finding: Finding) -> Plan[Status]:
+    status = _reported(seen, seen.status)
+    return Plan(status=status, conditions=judgement.stalled(seen, finding))
+
+
+def _reported(seen: Observation, status: Status) -> Status:
+    return status.model_copy(
+        update={"observed_generation": seen.generation, "operator": seen.identity}
+    )
+
+
+def record(seen: Observation, now: datetime) -> Status:
+    """The facts after this observation: the first transition that applies."""
+    for transition in TRANSITIONS:
+        after = transition(seen, seen.status, now)
+        if after is not seen.status:
+            return after
+    return seen.status
+
+
+def _update(status: Status, **changes: object) -> Status:
+    return status.model_copy(update=changes)
+
+
+def adopt_finished_run(seen: Observation, status: Status, now: datetime) -> Status:
+    """Take over a finished run of this name and recipe before another is started."""
+    if status.job_name is not None or status.result is not None:
+        return status
+    full_hash = resources.spec_hash(seen)
+    found = policy.document(seen, full_hash, adopt=True)
+    if found is None:
+        return status
+    return _finished(_update(status, spec_hash=full_hash), found, now)
+
+
+def choose_job(seen: Observation, status: Status, now: datetime) -> Status:
+    """Name the Job that is to be made; the registry must answer, since the trainer needs it."""
+    if status.job_name is not None or status.result is not None or seen.registry_error:
+        return status
+    full_hash = resources.spec_hash(seen)
+    return _update(
+        status,
+        spec_hash=full_hash,
+        job_name=names.training(seen.name, full_hash),
+        start_time=format_time(now),
+    )
+
+
+def finish(seen: Observation, status: Status, now: datetime) -> Status:
+    """Record the result once the Job is over, or what was wrong when it left none."""
+    if status.result is not None or seen.job is None or status.spec_hash is None:
+        return status
+    complete = policy.job_condition(seen.job, "Complete")
+    failed = policy.job_condition(seen.job, "Failed")
+    if complete is None and failed is None:
+        return status
+    found = policy.document(seen, status.spec_hash)
+    if found is not None:
+        return _finished(status, found, now)
+    if seen.registry_error:
+        # The durable copy lies in the run's tag: wait for it rather than lose a finished training.
+        return status
+    finding = policy.failure(seen) or Finding(
+        Reason.TRAINER_FAILED, "the trainer ended without a result: see the log of its pod"
+    )
+    result = Result(
+        v=1,
+        spec_hash=status.spec_hash,
+        job_uid=seen.uid,
+        outcome=ResultOutcome.ERROR,
+        reason=finding.reason.value,
+        message=finding.message,
+        run_id=seen.run.run_id if seen.run is not None else None,
+    )
+    return _update(status, result=result, completion_time=format_time(now))
+
+
+def _finished(status: Status, found: contract.Result, now: datetime) -> Status:
+    result = Result(
+        v=1,
+        spec_hash=found.spec_hash,
+        job_uid=found.job_uid,
+        run_id=found.run_id or None,
+        model_id=found.model_id or None,
+        version=found.version or None,
+        outcome=ResultOutcome(found.outcome.value),
+        reason=found.reason.value,
+        message=found.message,
+        metrics=tuple(Metric(name=each.name, value=each.value) for each in found.metrics),
+        gates=tuple(
+            GateStatus(
+                name=gate.name,
+                passed=gate.passed,
+                reason=gate.reason.value,
+                value=gate.value or None,
+                bound=gate.bound or None,
+                n=gate.n,
+                message=gate.message or None,
+            )
+            for gate in found.gates
+        ),
+        rows=found.rows or None,
+        trained_until=found.trained_until or None,
+        content_digest=found.content_digest or None,
+        data_sha256=found.data_sha256 or None,
+    )
+    return _update(
+        status,
+        result=result,
+        version=result.version,
+        completion_time=format_time(now),
+    )
+
+
+def decide_alias(seen: Observation, status: Status, now: datetime) -> Status:
+    """Record that the alias moves to the new version, unless a newer one holds it."""
+    alias = seen.spec.model.alias
+    if status.version is None or status.alias is not None or not alias or not seen.model_read:
+        return status
+    if judgement.newer_holds_alias(seen, status.version):
+        return status
+    return _update(status, alias=AliasStatus(name=alias, version=status.version))
+
+
+def finish_alias(seen: Observation, status: Status, now: datetime) -> Status:
+    """Record that the alias was moved: from here on it is never written again."""
+    decided = status.alias
+    if decided is None or decided.moved_time is not None or seen.model is None:
+        return status
+    if seen.model.aliases.get(decided.name) != decided.version:
+        return status
+    moved = decided.model_copy(update={"moved_time": format_time(now)})
+    return _update(status, alias=moved)
+
+
+TRANSITIONS: Sequence[Transition] = (
+    adopt_finished_run,
+    choose_job,
+    finish,
+    decide_alias,
+    finish_alias,
+)
+
+
+def observe(seen: Observation, status: Status) -> Status:
+    """Status with everything that is read anew in every pass."""
+    status = _reported(seen, status)
+    changes: dict[str, object] = {}
+    if seen.pods:
+        changes["attempts"] = sum(
+            1 for pod in seen.pods if pod.exit_code not in (None, int(contract.Exit.RESULT))
+        )
+    if seen.run is not None:
+        changes["run"] = Run(
+            id=seen.run.run_id,
+            experiment_id=seen.run.experiment_id,
+            url=f"{seen.settings.tracking_link}/#/experiments/{seen.run.experiment_id}"
+            f"/runs/{seen.run.run_id}",
+        )
+        changes["dataset"] = _dataset(seen) or status.dataset
+    changes["progress"] = _progress(seen, status)
+    if status.result is not None:
+        changes["metrics"] = status.result.metrics
+        changes["gates"] = status.result.gates
+    if status.version is not None:
+        changes["model_uri"] = f"models:/{seen.spec.model.name}/{status.version}"
+    return _update(status, **changes)
+
+
+def _progress(seen: Observation, status: Status) -> Progress | None:
+    if status.result is not None:
+        last = status.progress
+        done = last.model_copy(update={"percent": 100}) if last is not None else None
+        return done if status.result.outcome is ResultOutcome.PASSED else last
+    text = seen.run.tags.get(contract.TAG_PROGRESS, "") if seen.run is not None else ""
+    try:
+        return Progress.model_validate(json.loads(text)) if text else status.progress
+    except ValueError:
+        return status.progress
+
+
+def _dataset(seen: Observation) -> Dataset | None:
+    text = seen.run.tags.get(contract.TAG_DATASET, "") if seen.run is not None else ""
+    try:
+        return Dataset.model_validate(json.loads(text)) if text else None
+    except ValueError:
+        return None
+
+
+def actions(seen: Observation, status: Status) -> tuple[Action, ...]:
+    """Everything to do now; empty in a settled state."""
+    work: list[Action] = []
+    if status.result is None and status.job_name is not None and status.spec_hash is not None:
+        config_map = resources.make_config_map(seen, status.spec_hash)
+        if seen.config_map is None or not covers(seen.config_map, config_map):
+            work.append(ApplyObject(manifest=config_map))
+        if seen.job is None:
+            work.append(CreateObject(manifest=resources.make_job(seen, status.spec_hash)))
+    if seen.job is not None:
+        work.extend(_mutable_fields(seen))
+    decided = status.alias
+    if decided is not None and decided.moved_time is None:
+        work.append(
+            SetAlias(model=seen.spec.model.name, alias=decided.name, version=decided.version)
+        )
+    if _run_is_abandoned(seen, status) and seen.run is not None:
+        work.append(CloseRun(run_id=seen.run.run_id))
+    return tuple(work)
+
+
+def _run_is_abandoned(seen: Observation, status: Status) -> bool:
+    """A pod that was killed leaves its run RUNNING for ever; nobody will work on it again."""
+    return (
+        status.result is not None
+        and status.result.outcome is ResultOutcome.ERROR
+        and seen.run is not None
+        and seen.run.status == "RUNNING"
+    )
+
+
+def _mutable_fields(seen: Observation) -> list[Action]:
+    """Changes of the three fields that may change, each patched into the Job alone."""
+    if seen.job is None:
+        return []
+    live, spec = seen.job["spec"], seen.spec
+    patch: dict[str, object] = {}
+    over = policy.job_condition(seen.job, "Complete") or policy.job_condition(seen.job, "Failed")
+    # With a queue, Kueue owns `suspend`.
+    if over is None and not seen.queue and bool(live.get("suspend")) != spec.suspend:
+        patch["suspend"] = spec.suspend
+    if over is None and live.get("activeDeadlineSeconds") != spec.active_deadline_seconds:
+        patch["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    if live.get("ttlSecondsAfterFinished") != spec.ttl_seconds_after_finished:
+        patch["ttlSecondsAfterFinished"] = spec.ttl_seconds_after_finished
+    if not patch:
+        return []
+    return [PatchObject(kind="Job", name=seen.job["metadata"]["name"], patch={"spec": patch})]
+
+
+def _requeue(seen: Observation, status: Status) -> timedelta | None:
+    """When to look again without an event; None for a settled object."""
+    if seen.registry_error:
+        return RETRY
+    if status.result is None:
+        return None if seen.spec.suspend and not seen.pods else POLL
+    if status.alias is not None and status.alias.moved_time is None:
+        return POLL
+    waiting = status.version is not None and seen.spec.model.alias and not seen.model_read
+    return RETRY if waiting else None
+
+
+def _events(before: Status, after: Status) -> tuple[Event, ...]:
+    events: list[Event] = []
+    if before.job_name is None and after.job_name is not None:
+        events.append(Event(Reason.JOB_CREATED, f"Job {after.job_name} is made"))
+    if before.result is None and after.result is not None:
+        for gate in after.result.gates or ():
+            events.append(
+                Event(
+                    Reason.GATE_PASSED if gate.passed else Reason.GATE_REFUSED,
+                    f"{gate.name}: {gate.message or gate.value or ''}",
+                    warning=not gate.passed,
+                )
+            )
+        if after.version is not None:
+            events.append(
+                Event(Reason.VERSION_CREATED, f"version {after.version}: {after.result.message}")
+            )
+    if (
+        after.alias is not None
+        and after.alias.moved_time is not None
+        and (before.alias is None or before.alias.moved_time is None)
+    ):
+        events.append(
+            Event(
+                Reason.ALIAS_MOVED,
+                f"alias '{after.alias.name}' names version {after.alias.version}",
+            )
+        )
+    return tuple(events)

@@ -1,0 +1,62 @@
+"""What must hold of a TrainingJob before anything is made, and how an ended Job is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from linnet_trainer import contract
+
+from linnet.api.reasons import Reason
+from linnet.core.plan import Finding
+from linnet.core.training.state import Observation
+
+
+def job_condition(job: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """A condition of the Job that is True."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
+
+
+def document(seen: Observation, full_hash: str, *, adopt: bool = False) -> contract.Result | None:
+    """The result document of this job: a pod's termination message, else the run's tag.
+
+    A document of another spec is never taken; one of another object with this name and this spec
+    only where a finished run is adopted.
+    """
+    texts = [pod.message for pod in reversed(seen.pods) if pod.exit_code is not None]
+    if seen.run is not None:
+        texts.append(seen.run.tags.get(contract.TAG_RESULT, ""))
+    for text in texts:
+        try:
+            found = contract.parse(text)
+        except ValueError:
+            continue
+        if found.spec_hash == full_hash and (adopt or found.job_uid == seen.uid):
+            return found
+    return None
+
+
+def failure(seen: Observation) -> Finding | None:
+    """Why a failed Job without a document failed."""
+    failed = job_condition(seen.job, "Failed") if seen.job is not None else None
+    if failed is None:
+        return None
+    last = seen.pods[-1] if seen.pods else None
+    lines = [line.strip() for line in last.message.splitlines() if line.strip()] if last else []
+    said = f": {lines[-1]}" if lines else ""
+    if failed["reason"] == "DeadlineExceeded":
+        return Finding(
+            Reason.DEADLINE_EXCEEDED,
+            f"the training ran longer than {seen.spec.active_deadline_seconds} s: raise "
+            "`spec.activeDeadlineSeconds` in a new TrainingJob, or give it less to do",
+        )
+    if last is not None and last.out_of_memory:
+        return Finding(
+            Reason.OUT_OF_MEMORY,
+            f"pod {last.name} needed more memory than its limit: raise "
+            "`spec.template.resources.limits.memory` in a new TrainingJob",
+        )
+    if failed["reason"] == "BackoffLimitExceeded":
+        return Finding(Reason.RETRIES_EXHAUSTED, f"{len(seen.pods) or 'all'} pods failed{said}")
+    return Finding(Reason.TRAINER_FAILED, f"the trainer failed{said or ': see the log of its pod'}")

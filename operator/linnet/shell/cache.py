@@ -1,0 +1,123 @@
+"""What the watches have told us, monotonic in resourceVersion, and what our own writes answered."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from linnet.api import labels
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Identity of one object; also the unit of work."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def key_of(obj: Manifest) -> Key:
+    meta = obj["metadata"]
+    return Key(obj["kind"], meta.get("namespace", ""), meta["name"])
+
+
+def _version(obj: Manifest) -> int:
+    # The one place that reads a resourceVersion as a number.
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def owner_of(obj: Manifest) -> Key | None:
+    """The key of the resource that an object belongs to: itself, or by our owner label."""
+    if obj["kind"] in labels.OWNER_LABEL:
+        return key_of(obj)
+    found = obj["metadata"].get("labels") or {}
+    for kind, label in labels.OWNER_LABEL.items():
+        if label in found:
+            return Key(kind, obj["metadata"].get("namespace", ""), found[label])
+    return None
+
+
+class Cache:
+    """Objects by key; stale events are dropped, another uid replaces, deletion removes."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Manifest] = {}
+        self._children: dict[Key, set[Key]] = {}
+
+    def update(self, obj: Manifest) -> bool:
+        """Take an object in; False where it is older than (or the same as) what is known."""
+        key = key_of(obj)
+        known = self._objects.get(key)
+        same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
+        if known is not None and same and _version(obj) <= _version(known):
+            return False
+        if known is not None and not same and _version(obj) < _version(known):
+            return False
+        self._forget_owner(key)
+        self._objects[key] = copy.deepcopy(dict(obj))
+        owner = owner_of(obj)
+        if owner is not None and owner != key:
+            self._children.setdefault(owner, set()).add(key)
+        return True
+
+    def remove(self, obj: Manifest) -> None:
+        """Take a deletion in; a newer object under the same name stays."""
+        key = key_of(obj)
+        known = self._objects.get(key)
+        if known is None or (
+            known["metadata"]["uid"] != obj["metadata"]["uid"] and _version(known) > _version(obj)
+        ):
+            return
+        self._forget_owner(key)
+        del self._objects[key]
+
+    def _forget_owner(self, key: Key) -> None:
+        known = self._objects.get(key)
+        owner = owner_of(known) if known is not None else None
+        if owner is not None and owner in self._children:
+            self._children[owner].discard(key)
+            if not self._children[owner]:
+                del self._children[owner]
+
+    def get(self, key: Key) -> Manifest | None:
+        return self._objects.get(key)
+
+    def of_kind(self, kind: str, namespace: str | None = None) -> list[Manifest]:
+        return [
+            obj
+            for key, obj in self._objects.items()
+            if key.kind == kind and (namespace is None or key.namespace == namespace)
+        ]
+
+    def children(self, owner: Key) -> list[Manifest]:
+        """Everything that carries the owner's label, in a stable order."""
+        return [self._objects[key] for key in sorted(self._children.get(owner, ()))]
+
+    def prune(self, kind: str, namespace: str | None, listed: Iterable[Manifest]) -> list[Manifest]:
+        """Remove what a complete LIST no longer has; returns what was removed.
+
+        `listed` must have been read after the objects in question were cached: an object that is
+        newer than every listed one may have been created after the LIST and is kept.
+        """
+        listed = list(listed)
+        alive = {(key_of(obj), obj["metadata"]["uid"]) for obj in listed}
+        newest = max((_version(obj) for obj in listed), default=0)
+        gone = [
+            obj
+            for obj in self.of_kind(kind, namespace)
+            if (key_of(obj), obj["metadata"]["uid"]) not in alive
+            and (_version(obj) <= newest or not listed)
+        ]
+        for obj in gone:
+            key = key_of(obj)
+            self._forget_owner(key)
+            del self._objects[key]
+        return gone
+
+    def __len__(self) -> int:
+        return len(self._objects)

@@ -1,0 +1,97 @@
+"""The registry as all objects share it: polled by model, kept when the registry is down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from linnet.core.registry import ModelView
+from linnet.ports import Missing, ModelRegistry, Rejected, Unavailable
+
+LOG = logging.getLogger("linnet.registry")
+TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of one registered model."""
+
+    view: ModelView | None = None
+    """What was read last; it stays while the registry is down."""
+    missing: bool = False
+    error: str = ""
+    """Why the last read failed, or nothing."""
+
+
+class RegistryCache:
+    """Reads each model at most every poll period; tells who is interested when it changed."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        *,
+        poll: timedelta,
+        poll_waiting: timedelta,
+        changed: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._poll = poll.total_seconds()
+        self._poll_waiting = poll_waiting.total_seconds()
+        self._changed = changed
+        self._known: dict[str, Known] = {}
+        self._due: dict[str, float] = {}
+        self._waiting: set[str] = set()
+
+    async def get(self, model: str) -> Known:
+        """What is known of a model; it is read now where it never was."""
+        if model not in self._known:
+            await self._read(model)
+        return self._known[model]
+
+    def wait_for(self, model: str) -> None:
+        """Something waits for this model: poll it more often until it has changed."""
+        if model in self._waiting:
+            return
+        self._waiting.add(model)
+        soon = asyncio.get_running_loop().time() + self._poll_waiting
+        self._due[model] = min(self._due.get(model, soon), soon)
+
+    def touch(self, model: str) -> None:
+        """We wrote something ourselves: read again as soon as possible."""
+        self._due[model] = 0.0
+
+    def forget(self, keep: set[str]) -> None:
+        """Stop polling models that no object names any more."""
+        for model in set(self._known) - keep:
+            self._known.pop(model, None)
+            self._due.pop(model, None)
+            self._waiting.discard(model)
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = [model for model in list(self._known) if self._due.get(model, 0) <= loop.time()]
+            for model in due:
+                before = self._known.get(model)
+                await self._read(model)
+                if self._known[model] != before:
+                    self._waiting.discard(model)
+                    self._changed(model)
+            await asyncio.sleep(TICK)
+
+    async def _read(self, model: str) -> None:
+        before = self._known.get(model, Known())
+        try:
+            after = Known(view=await self._registry.model(model))
+        except Missing:
+            after = Known(missing=True)
+        except (Unavailable, Rejected) as error:
+            LOG.warning("model '%s' was not read: %s", model, error)
+            after = replace(before, error=str(error))
+        self._known[model] = after
+        period = self._poll_waiting if model in self._waiting or after.error else self._poll
+        self._due[model] = asyncio.get_running_loop().time() + period
