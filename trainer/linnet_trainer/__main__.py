@@ -1,0 +1,175 @@
+"""`linnet-trainer run`: one job from its spec to a result document, again and again if need be.
+
+The order is what makes a pod replaceable at any point: find the run, adopt a result that is there;
+else train, upload, judge; record the verdict; create the version that the verdict asks for (found
+by the job's uid where it exists); write the result. A version never exists without a verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from linnet_trainer import contract
+from linnet_trainer.contract import Exit, Reason, Result
+from linnet_trainer.errors import Refusal, Unavailable
+from linnet_trainer.progress import say
+
+if TYPE_CHECKING:
+    from linnet_trainer.recipe import Recipe
+    from linnet_trainer.registry import Tracker
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code of the contract."""
+    parser = argparse.ArgumentParser(prog="linnet-trainer", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="train as the spec says and write the result document")
+    parser.parse_args(arguments)
+    # A signal handler would wait for the end of a long call into compiled code; a thread does not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    found: list[Tracker] = []
+    threading.Thread(target=_await_termination, args=(found,), daemon=True).start()
+    return int(run(os.environ, found))
+
+
+def run(environ: Mapping[str, str], found: list[Tracker] | None = None) -> Exit:
+    """Run one job to its end; put the tracker into `found` as soon as there is one."""
+    recipe: Recipe | None = None
+    tracker: Tracker | None = None
+    try:
+        document = _read_spec(environ)
+        from linnet_trainer import recipe as recipes
+
+        recipe = recipes.parse(document, environ=environ)
+        from linnet_trainer import registry
+
+        registry.prepare_environment()
+        say(f"linnet-trainer: {recipe.namespace}/{recipe.name} for model '{recipe.model}'")
+        tracker = registry.Tracker(recipe)
+        if found is not None:
+            found.append(tracker)
+        tracker.open_run()
+        say(f"run {tracker.run_id} in experiment '{recipe.experiment}'")
+        result = _adopt(tracker)
+        if result is None:
+            from linnet_trainer import train
+
+            try:
+                result = train.resume(recipe, tracker) or _train(recipe, tracker, environ)
+            except Refusal as error:
+                result = _error(recipe, error, tracker.run_id)
+            _record(result, tracker)
+        _write(result, environ)
+        return result.exit
+    except Refusal as error:
+        # Nothing to record it in: the spec itself cannot be read.
+        _write(_error(recipe, error, ""), environ, environ_only=recipe is None)
+        return Exit.ERROR
+    except Unavailable as error:
+        say(f"will be tried again: {error}")
+        _close(tracker, "KILLED")
+        return Exit.RETRY
+    except Exception as error:
+        traceback.print_exc()
+        say(f"the trainer failed: {type(error).__name__}: {error}")
+        _close(tracker, "FAILED")
+        return Exit.RETRY
+
+
+def _read_spec(environ: Mapping[str, str]) -> Mapping[str, object]:
+    path = environ.get(contract.ENV_SPEC, contract.SPEC_PATH)
+    try:
+        document = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise Refusal(Reason.TRAINER_FAILED, f"{path} cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise Refusal(Reason.TRAINER_FAILED, f"{path} must hold a JSON object")
+    return document
+
+
+def _adopt(tracker: Tracker) -> Result | None:
+    """Return the result that an earlier pod of this job has recorded."""
+    text = tracker.tag(contract.TAG_RESULT)
+    if not text:
+        return None
+    say("this job has finished before: its result is written again")
+    return contract.parse(text)
+
+
+def _train(recipe: Recipe, tracker: Tracker, environ: Mapping[str, str]) -> Result:
+    from linnet_trainer import train
+
+    home = environ.get(contract.ENV_WORK_DIR, contract.WORK_DIR)
+    parent = home if os.access(home, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=parent, prefix="linnet-") as folder:
+        return train.train(recipe, tracker, Path(folder))
+
+
+def _record(result: Result, tracker: Tracker) -> None:
+    """Write the result where it lasts, then end the run."""
+    text = contract.render(result)
+    tracker.log_text(text, "result.json")
+    tracker.set_tag(contract.TAG_RESULT, text)
+    tracker.close_run("FAILED" if result.exit is Exit.ERROR else "FINISHED")
+
+
+def _write(result: Result, environ: Mapping[str, str], *, environ_only: bool = False) -> None:
+    if environ_only:
+        result = replace(
+            result,
+            spec_hash=environ.get(contract.ENV_SPEC_HASH, ""),
+            job_uid=environ.get(contract.ENV_JOB_UID, ""),
+        )
+    say(
+        f"{result.outcome}: {result.message}"
+        + (f" (version {result.version})" * bool(result.version))
+    )
+    path = Path(environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG))
+    try:
+        path.write_text(contract.render(result))
+    except OSError as error:
+        # The run's tag is the durable copy; without a file the operator reads that one.
+        say(f"{path} cannot be written: {error}")
+
+
+def _error(recipe: Recipe | None, error: Refusal, run_id: str) -> Result:
+    return Result(
+        spec_hash=recipe.spec_hash if recipe else "",
+        job_uid=recipe.job_uid if recipe else "",
+        run_id=run_id,
+        outcome=contract.Outcome.ERROR,
+        reason=error.reason,
+        message=error.message,
+    )
+
+
+def _close(tracker: Tracker | None, status: str) -> None:
+    """End the run as far as the registry answers; the next pod of the job resumes it."""
+    if tracker is not None:
+        with suppress(Exception):
+            tracker.close_run(status)
+
+
+def _await_termination(found: list[Tracker]) -> None:
+    """On SIGTERM mark the run as killed, so that it does not look alive for ever, and leave."""
+    signal.sigwait({signal.SIGTERM})
+    say("terminated: the next pod of this job goes on with the same run")
+    if found and not found[0].tag(contract.TAG_RESULT):
+        _close(found[0], "KILLED")
+    os._exit(Exit.TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

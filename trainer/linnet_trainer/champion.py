@@ -1,0 +1,162 @@
+"""The champion as a gate needs it: its model, its inputs, and whether it saw the holdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from linnet_trainer import contract, data, evaluate, gates, manifest, registry, split
+from linnet_trainer.contract import Gate, GateReason
+from linnet_trainer.data import Feature
+from linnet_trainer.errors import Refusal
+from linnet_trainer.fit import Target
+from linnet_trainer.recipe import MINIMUM_CLUSTERS, Axis, GateSpec, Recipe, render_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A loaded champion, or the sentence that says why there can be no comparison with it."""
+
+    version: str
+    tags: Mapping[str, str]
+    document: Mapping[str, Any]
+    """Its manifest."""
+    model: Any = None
+    obstacle: str = ""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The inputs that it asks for."""
+        return tuple(
+            Feature(name=column["name"], type=column["type"], source=column.get("source", ""))
+            for column in self.document.get("columns", ())
+        )
+
+
+def load(tracker: registry.Tracker, folder: Path) -> Rival | None:
+    """Load the champion with our own list of trusted types; None where there is no champion."""
+    found = tracker.find_champion()
+    if found is None:
+        return None
+    document: dict[str, Any] = {}
+    model, obstacle = None, ""
+    try:
+        path = tracker.download(found.artifacts, manifest.MANIFEST, folder)
+        blob = path.read_bytes()
+        expected = found.tags.get(contract.TAG_MANIFEST, "")
+        if expected != manifest.sha256(blob):
+            raise ValueError(
+                f"its manifest is not the one that the tag '{contract.TAG_MANIFEST}' names"
+            )
+        document = json.loads(blob)
+        file = tracker.download(found.artifacts, document["modelFile"], folder)
+        model = manifest.load(file.read_bytes(), document)
+    except FileNotFoundError as error:
+        obstacle = f"it has no file {error}; Linnet compares with models that it trained"
+    except (ValueError, KeyError, TypeError) as error:
+        obstacle = f"it cannot be loaded: {error}"
+    return Rival(
+        version=found.version, tags=found.tags, document=document, model=model, obstacle=obstacle
+    )
+
+
+def saw(rival: Rival, held: split.Split, facts: Mapping[str, Any]) -> str:
+    """Say why the champion may have seen the holdout; empty where it has not."""
+    if held.by is Axis.TIME:
+        assert held.start is not None
+        told = rival.tags.get(contract.TAG_TRAINED_UNTIL, "")
+        until = registry.moment(told)
+        start = render_time(held.start)
+        if until is None:
+            return (
+                f"version {rival.version} has no tag '{contract.TAG_TRAINED_UNTIL}', so nobody "
+                f"knows whether it saw the holdout, which starts at {start}"
+            )
+        if until > held.start:
+            return (
+                f"version {rival.version} was trained until {told}, the holdout starts at {start}: "
+                "it saw a part of it. Hold out a later part (`validation.holdout`, `data.window`)"
+            )
+        return ""
+    theirs = rival.document.get("holdout") or {}
+    if theirs.get("by") == facts["by"] and theirs.get("key") == facts["key"]:
+        # The holdout is the part of a hash's range below the fraction: larger ones hold smaller.
+        if float(theirs.get("fraction", 0)) >= float(facts["fraction"]):
+            return ""
+        return (
+            f"version {rival.version} held out only {theirs.get('fraction')} of the rows: it saw a "
+            f"part of this holdout of {facts['fraction']}"
+        )
+    return (
+        f"version {rival.version} chose its holdout by {theirs.get('by', 'other means')} on other "
+        f"columns, so it may have seen rows of this one, which is by {facts['by']}"
+    )
+
+
+def judge(
+    spec: GateSpec,
+    rival: Rival | None,
+    *,
+    recipe: Recipe,
+    rows: data.Rows,
+    held: split.Split,
+    facts: Mapping[str, Any],
+    target: Target,
+    answers: evaluate.Answers,
+    look: int,
+) -> Gate:
+    """Judge the gate `notWorseThan: Champion` on the holdout.
+
+    `answers` are the challenger's for the holdout rows, `look` counts comparisons on this holdout.
+    """
+    if rival is None:
+        return gates.pass_without_champion(spec, recipe.champion_alias, recipe.model)
+    if told := obstacle(rival, rows, target):
+        message = f"no comparison with version {rival.version}: {told}"
+        return gates.refuse(spec, GateReason.CHECK_FAILED, message)
+    if told := saw(rival, held, facts):
+        return gates.refuse(spec, GateReason.CHAMPION_SAW_HOLDOUT, told)
+    frame = rows.frame.iloc[held.holdout]
+    truth = target.codes[held.holdout]
+    try:
+        theirs = _answer(rival, frame, target)
+    except (ValueError, Refusal) as error:
+        message = f"version {rival.version} cannot answer the holdout's rows: {error}"
+        return gates.refuse(spec, GateReason.CHECK_FAILED, message)
+
+    def difference(chosen: Any) -> float:
+        ours = evaluate.score(spec.metric, answers, truth, chosen)
+        return ours - evaluate.score(spec.metric, theirs, truth, chosen)
+
+    clusters = split.cluster(rows, held, recipe.table, spec.unit)
+    if len(pd.unique(clusters)) < MINIMUM_CLUSTERS:
+        found = gates.Difference(
+            estimate=difference(None),
+            error=0.0,
+            clusters=len(pd.unique(clusters)),
+            freedom=1,
+        )
+    else:
+        found = gates.jackknife(difference, clusters)
+    return gates.judge_difference(spec, found, look=look, version=rival.version)
+
+
+def obstacle(rival: Rival, rows: data.Rows, target: Target) -> str:
+    """Say what stands in the way of asking the champion about these rows; empty if nothing."""
+    if rival.obstacle:
+        return rival.obstacle
+    if missing := [one.name for one in rival.features if one.name not in rows.frame]:
+        return f"it needs the columns {', '.join(missing)}, which the table lacks"
+    if list(rival.document.get("classes", ())) != list(target.classes):
+        return f"its classes are {rival.document.get('classes')}, not {list(target.classes)}"
+    return ""
+
+
+def _answer(rival: Rival, frame: pd.DataFrame, target: Target) -> evaluate.Answers:
+    inputs = data.cast(frame, rival.features)
+    return evaluate.answer(rival.model, inputs, target.classes[1])

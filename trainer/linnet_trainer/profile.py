@@ -1,0 +1,151 @@
+"""The reference profile of a version: what the data and the scores looked like when it was made.
+
+Drift is measured against it later. Scores come from rows that the model was not fitted on: out of
+fold for training rows, the holdout's own. Counts are per column and day on fixed bins.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from linnet_trainer.data import Feature
+from linnet_trainer.recipe import render_time
+
+BINS = 50
+ROWS = 100_000
+SCORE_EDGES = tuple(round(0.05 * step, 2) for step in range(21))
+
+
+def make(
+    inputs: pd.DataFrame,
+    *,
+    features: Sequence[Feature],
+    target: np.ndarray[Any, Any],
+    score: np.ndarray[Any, Any],
+    held: np.ndarray[Any, Any],
+    times: pd.Series | None,
+    metrics: Mapping[str, float],
+    seed: int,
+) -> dict[str, bytes]:
+    """Return `profile.json` and `profile.parquet`.
+
+    Args:
+        inputs: the features of all rows, training and holdout.
+        features: what they are.
+        target: 0 or 1 per row.
+        score: probability of class 1 from a model that was not fitted on the row, or NaN.
+        held: whether a row is in the holdout.
+        times: the rows' times, if there are any.
+        metrics: the scores on the holdout.
+        seed: decides which rows are sampled where there are more than 100,000.
+    """
+    days = times.dt.floor("D").dt.strftime("%Y-%m-%d").to_numpy() if times is not None else None
+    document = {
+        "v": 1,
+        "rows": {"training": int((~held).sum()), "holdout": int(held.sum())},
+        "positiveShare": {
+            "training": float(target[~held].mean()),
+            "holdout": float(target[held].mean()),
+        },
+        "metrics": dict(metrics),
+        "from": render_time(times.min()) if times is not None else None,
+        "until": render_time(times.max()) if times is not None else None,
+        "days": sorted(set(days)) if days is not None else [],
+        "columns": [
+            _column(inputs[feature.name], feature, days, training=~held) for feature in features
+        ],
+        "score": _score(score, days),
+    }
+    return {
+        "profile.json": json.dumps(document, ensure_ascii=False).encode(),
+        "profile.parquet": _sample(inputs, target, score, held, times, seed),
+    }
+
+
+def _column(
+    values: pd.Series, feature: Feature, days: Any, *, training: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": feature.name,
+        "type": feature.type,
+        "missing": int(values[training].isna().sum()),
+    }
+    if feature.type == "double":
+        seen = values[training].dropna().to_numpy()
+        found |= {
+            "mean": float(seen.mean()),
+            "std": float(seen.std()),
+            "min": float(seen.min()),
+            "max": float(seen.max()),
+        }
+        edges = _edges(seen)
+        codes = np.searchsorted(edges, values.to_numpy(), side="right")
+        codes[values.isna()] = len(edges) + 1
+        bins = len(edges) + 2
+        found |= {"edges": edges.tolist(), "bins": "below each edge, above the last, missing"}
+    else:
+        top = (
+            values[training].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        )
+        names = [str(name) for name in top.index[: BINS - 2]]
+        places = {name: place for place, name in enumerate(names)}
+        codes = values.map(places).fillna(len(names)).to_numpy(dtype=np.int64)
+        codes[values.isna()] = len(names) + 1
+        bins = len(names) + 2
+        found |= {"categories": names, "bins": "each category, other, missing"}
+    return found | {"counts": _counts(codes, bins, days)}
+
+
+def _edges(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """At most 47 inner edges: between the values where there are few, else at quantiles."""
+    distinct = np.unique(values)
+    if len(distinct) <= BINS - 3:
+        middle: np.ndarray[Any, Any] = (distinct[1:] + distinct[:-1]) / 2
+        return middle
+    return np.unique(np.quantile(values, np.linspace(0, 1, BINS - 2)[1:-1]))
+
+
+def _score(score: np.ndarray[Any, Any], days: Any) -> dict[str, Any]:
+    known = np.isfinite(score)
+    codes = np.minimum((score[known] * 20).astype(np.int64), 19)
+    return {
+        "edges": list(SCORE_EDGES),
+        "rows": int(known.sum()),
+        "mean": float(score[known].mean()),
+        "counts": _counts(codes, 20, days[known] if days is not None else None),
+    }
+
+
+def _counts(codes: np.ndarray[Any, Any], bins: int, days: Any) -> dict[str, list[int]]:
+    if days is None:
+        return {"all": np.bincount(codes, minlength=bins).tolist()}
+    found, place = np.unique(days, return_inverse=True)
+    table = np.zeros((len(found), bins), dtype=np.int64)
+    np.add.at(table, (place, codes), 1)
+    return {str(day): row.tolist() for day, row in zip(found, table, strict=True)}
+
+
+def _sample(
+    inputs: pd.DataFrame,
+    target: np.ndarray[Any, Any],
+    score: np.ndarray[Any, Any],
+    held: np.ndarray[Any, Any],
+    times: pd.Series | None,
+    seed: int,
+) -> bytes:
+    """The rows as a table; `linnet_…` columns beside the features."""
+    table = inputs.assign(linnet_target=target, linnet_score=score, linnet_holdout=held)
+    if times is not None:
+        table = table.assign(linnet_time=times)
+    if len(table) > ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(table), ROWS, replace=False))
+        table = table.iloc[chosen]
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,340 @@
+"""What a job was asked to do: `spec.json` as frozen values, with the computed defaults.
+
+The operator fills the defaults in when it renders the spec; one that was written by hand may lack
+them. `parse` is the one place that computes them, and `Recipe.chosen` records what it chose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from linnet_trainer.contract import Reason
+from linnet_trainer.errors import Refusal
+
+MINIMUM_CLUSTERS = 14
+"""Fewer days or groups cannot carry the non-inferiority gate's t interval."""
+
+
+class Axis(StrEnum):
+    """What keeps training and holdout apart."""
+
+    TIME = "Time"
+    GROUP = "Group"
+    RANDOM = "Random"
+
+
+class Unit(StrEnum):
+    """Which rows share their luck: the cluster of the non-inferiority gate."""
+
+    DAY = "Day"
+    GROUP = "Group"
+    ROW = "Row"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Which table, which of its rows, and what its columns mean."""
+
+    uri: str
+    target: str
+    timestamp: str = ""
+    groups: str = ""
+    start: datetime | None = None
+    """First moment of the window, inclusive."""
+    until: datetime | None = None
+    """End of the window, exclusive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which columns are features: the lists, or all that fit but those dropped."""
+
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        """Whether exactly the listed columns are features."""
+        return bool(self.numeric or self.categorical)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """The recipe of the pipeline."""
+
+    columns: Columns
+    imputer: str = "Median"
+    scaler: str = "StandardScaler"
+    encoder: str = "OneHotEncoder"
+    estimator: str
+    parameters: Mapping[str, Any]
+    balance: str = "None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """How training and holdout are split, and the folds inside the training part."""
+
+    splitter: str
+    folds: int = 5
+    by: Axis
+    fraction: float | None = 0.2
+    """Share of the rows in the holdout; None where `period` says how long it is."""
+    period: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSpec:
+    """One gate: a minimum, or a comparison with the champion."""
+
+    name: str
+    metric: str
+    minimum: str = ""
+    champion: bool = False
+    margin: float = 0.02
+    confidence: float = 0.95
+    unit: Unit = Unit.DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One job, complete: identity, data, pipeline, validation, gates."""
+
+    namespace: str
+    name: str
+    job_uid: str
+    spec_hash: str
+    model: str
+    champion_alias: str
+    experiment: str
+    table: Table
+    steps: Steps
+    validation: Validation
+    gates: tuple[GateSpec, ...]
+    seed: int
+    chosen: Mapping[str, str]
+    """The computed defaults that the spec did not give, by field."""
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as `744h` or `1h30m`."""
+    parts = re.findall(r"([0-9]{1,6})(ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise Refusal(Reason.TRAINER_FAILED, f"'{text}' is no duration; write '744h' or '90m'")
+    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time; the result is in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = f"'{text}' is no time; write '2013-04-01T00:00:00Z'"
+        raise Refusal(Reason.TRAINER_FAILED, message) from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def render_time(moment: datetime) -> str:
+    """Write a time as RFC 3339 in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse(document: Mapping[str, Any], *, environ: Mapping[str, str]) -> Recipe:
+    """Read `spec.json`, with what it lacks taken from the environment or computed.
+
+    Raises:
+        Refusal: a field is missing or asks for what this version does not do.
+    """
+    try:
+        return _parse(document, environ)
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"spec.json cannot be read: {type(error).__name__} {error}"
+        raise Refusal(Reason.TRAINER_FAILED, message) from error
+
+
+def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
+    if document.get("v", 1) != 1:
+        raise Refusal(Reason.TRAINER_FAILED, f"spec.json of version {document['v']!r} is unknown")
+    spec = document["spec"]
+    _refuse_unsupported(spec)
+    namespace = document.get("namespace") or environ.get("LINNET_NAMESPACE", "")
+    created = document.get("created") or environ.get("LINNET_CREATED", "")
+    chosen: dict[str, str] = {}
+    table = _table(spec["data"], created, chosen)
+    validation = _validation(spec.get("validation") or {}, table, chosen)
+    model = spec["model"]
+    experiment = spec.get("experiment") or ""
+    if not experiment:
+        experiment = chosen["experiment"] = f"{namespace}/{model['name']}"
+    return Recipe(
+        namespace=namespace,
+        name=document.get("name") or environ.get("LINNET_NAME", ""),
+        job_uid=document.get("jobUID") or environ.get("LINNET_JOB_UID", ""),
+        spec_hash=document.get("specHash") or environ.get("LINNET_SPEC_HASH", ""),
+        model=model["name"],
+        champion_alias=_or(model.get("championAlias"), "champion"),
+        experiment=experiment,
+        table=table,
+        steps=_steps(spec["pipeline"]),
+        validation=validation,
+        gates=tuple(_gate(gate, table, chosen) for gate in spec["gates"]),
+        seed=int(spec.get("seed") or 0),
+        chosen=chosen,
+    )
+
+
+def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
+    task = spec.get("task") or "Classification"
+    if task != "Classification":
+        raise Refusal(
+            Reason.TARGET_NOT_SUPPORTED,
+            f"`task: {task}` is not supported by this version of Linnet: use 'Classification'",
+        )
+    later = [field for field in ("module", "custom", "search", "waivers") if spec.get(field)]
+    data = spec["data"]
+    later += [
+        f"data.{field}"
+        for field in ("feast", "predictionLog", "positiveClass", "weight", "rowId")
+        if data.get(field)
+    ]
+    pipeline = spec.get("pipeline") or {}
+    if pipeline.get("thresholdMetric"):
+        later.append("pipeline.thresholdMetric")
+    if (pipeline.get("calibration") or "None") != "None":
+        later.append("pipeline.calibration")
+    if later:
+        names = ", ".join(f"spec.{field}" for field in sorted(later))
+        message = f"{names} is not supported by this version of the trainer: remove it or upgrade"
+        raise Refusal(Reason.TRAINER_FAILED, message)
+
+
+def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Table:
+    window = data.get("window") or {}
+    until = parse_time(window["until"]) if window.get("until") else None
+    start = parse_time(window["from"]) if window.get("from") else None
+    if window.get("lookback"):
+        if until is None:
+            until = parse_time(created)
+            chosen["data.window.until"] = render_time(until)
+        start = until - parse_duration(window["lookback"])
+    return Table(
+        uri=data["table"]["uri"],
+        target=data["target"],
+        timestamp=data.get("timestamp") or "",
+        groups=data.get("groups") or "",
+        start=start,
+        until=until,
+    )
+
+
+def _validation(given: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Validation:
+    splitter = given.get("splitter") or ""
+    if not splitter:
+        splitter = "StratifiedGroupKFold" if table.groups else "StratifiedKFold"
+        splitter = "TimeSeriesSplit" if table.timestamp else splitter
+        chosen["validation.splitter"] = splitter
+    holdout = given.get("holdout") or {}
+    by = holdout.get("by") or ""
+    if not by:
+        by = Axis.TIME if table.timestamp else Axis.GROUP if table.groups else Axis.RANDOM
+        chosen["validation.holdout.by"] = str(by)
+    if holdout.get("purgeGroups"):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "spec.validation.holdout.purgeGroups is not supported by this version of the trainer: "
+            "remove it or upgrade",
+        )
+    period = parse_duration(holdout["period"]) if holdout.get("period") else None
+    fraction = float(holdout["fraction"]) if holdout.get("fraction") else None
+    if period is None and fraction is None:
+        fraction = 0.2
+        chosen["validation.holdout.fraction"] = "0.2"
+    validation = Validation(
+        splitter=splitter,
+        folds=int(given.get("folds") or 5),
+        by=Axis(by),
+        fraction=fraction,
+        period=period,
+    )
+    needs_time = validation.by is Axis.TIME or splitter == "TimeSeriesSplit"
+    needs_groups = validation.by is Axis.GROUP or "Group" in splitter
+    if needs_time and not table.timestamp:
+        raise Refusal(Reason.TRAINER_FAILED, "a split by time needs `data.timestamp`")
+    if needs_groups and not table.groups:
+        raise Refusal(Reason.TRAINER_FAILED, "a split by group needs `data.groups`")
+    return validation
+
+
+def _steps(pipeline: Mapping[str, Any]) -> Steps:
+    columns = pipeline.get("columns") or {}
+    preprocess = pipeline.get("preprocess") or {}
+    estimator = pipeline["estimator"]
+    if columns.get("text"):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "spec.pipeline.columns.text is not supported by this version of the trainer: "
+            "remove it or upgrade",
+        )
+    return Steps(
+        columns=Columns(
+            numeric=tuple(columns.get("numeric") or ()),
+            categorical=tuple(columns.get("categorical") or ()),
+            drop=tuple(columns.get("drop") or ()),
+        ),
+        imputer=preprocess.get("imputer") or "Median",
+        scaler=preprocess.get("scaler") or "StandardScaler",
+        encoder=preprocess.get("encoder") or "OneHotEncoder",
+        estimator=estimator["class"],
+        parameters=dict(estimator.get("parameters") or {}),
+        balance=estimator.get("balance") or "None",
+    )
+
+
+def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> GateSpec:
+    name = gate["name"]
+    if not gate.get("minimum") and not gate.get("notWorseThan"):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"spec.gates '{name}' is not supported by this version of the trainer: "
+            "it knows `minimum` and `notWorseThan`",
+        )
+    if gate.get("minimum"):
+        return GateSpec(name=name, metric=gate["metric"], minimum=str(gate["minimum"]))
+    for field, default in (("margin", "0.02"), ("confidence", "0.95")):
+        if not gate.get(field):
+            chosen[f"gates.{name}.{field}"] = default
+    unit = gate.get("unit") or ""
+    if not unit:
+        if not table.timestamp and not table.groups:
+            raise Refusal(
+                Reason.TRAINER_FAILED,
+                f"gates '{name}': `notWorseThan` needs data.timestamp or data.groups, "
+                "or `unit: Row` written out",
+            )
+        unit = Unit.DAY if table.timestamp else Unit.GROUP
+        chosen[f"gates.{name}.unit"] = str(unit)
+    if unit == Unit.DAY and not table.timestamp:
+        raise Refusal(Reason.TRAINER_FAILED, "gates: `unit: Day` needs data.timestamp")
+    if unit == Unit.GROUP and not table.groups:
+        raise Refusal(Reason.TRAINER_FAILED, "gates: `unit: Group` needs data.groups")
+    return GateSpec(
+        name=name,
+        metric=gate["metric"],
+        champion=True,
+        margin=float(gate.get("margin") or 0.02),
+        confidence=float(gate.get("confidence") or 0.95),
+        unit=Unit(unit),
+    )
+
+
+def _or(value: str | None, default: str) -> str:
+    return default if value is None else value

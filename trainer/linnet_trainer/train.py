@@ -1,0 +1,413 @@
+"""One training from table to verdict: the stages in their order, each with its line in the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from linnet_trainer import (
+    champion,
+    contract,
+    data,
+    evaluate,
+    fit,
+    gates,
+    manifest,
+    profile,
+    report,
+    split,
+)
+from linnet_trainer.contract import Gate, GateReason, Outcome, Reason, Result, Stage
+from linnet_trainer.errors import Refusal
+from linnet_trainer.progress import Progress
+from linnet_trainer.recipe import Recipe, render_time
+from linnet_trainer.registry import Tracker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The data, split and cast."""
+
+    rows: data.Rows
+    target: fit.Target
+    held: split.Split
+    inputs: data.Inputs
+    table: pd.DataFrame
+    """The features of all rows, as the model takes them."""
+    facts: Mapping[str, Any]
+    """How the holdout was chosen."""
+    sha256: str
+    timestamp: str
+
+    @property
+    def times(self) -> pd.Series | None:
+        """The rows' times, if the spec names a timestamp."""
+        return self.rows.frame[self.timestamp] if self.timestamp else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The model, what cross-validation said, and scores of rows that it was not fitted on."""
+
+    pipeline: Any
+    folds: tuple[Mapping[str, float], ...]
+    score: np.ndarray[Any, np.dtype[np.float64]]
+    """Probability of the positive class per row, NaN where no fold tested the row."""
+    warnings: tuple[str, ...]
+
+
+def resume(recipe: Recipe, tracker: Tracker) -> Result | None:
+    """Go on from a recorded verdict: only the version and the result are missing."""
+    text = tracker.tag(contract.TAG_VERDICT)
+    if not text:
+        return None
+    verdict = json.loads(text)
+    return _register(
+        contract.parse(json.dumps(verdict["result"])), verdict["tags"], recipe, tracker
+    )
+
+
+def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
+    """Train, judge and, if the gates passed, register.
+
+    Raises:
+        Refusal: another try does not mend it.
+        Unavailable: the registry or the store did not answer.
+    """
+    progress = Progress(tracker.set_tag)
+    progress.enter(Stage.LOADING, recipe.table.uri)
+    fit.make_estimator(recipe.steps, seed=recipe.seed)
+    evaluate.require_scorers(gate.metric for gate in recipe.gates)
+    tracker.log_params(report.params(recipe))
+    compares = any(gate.champion for gate in recipe.gates)
+    rival = champion.load(tracker, folder / "champion") if compares else None
+    also = [feature.name for feature in rival.features] if rival else []
+    rows = data.read(recipe, also=also)
+    progress.enter(Stage.VALIDATING, f"{len(rows)} rows from {rows.files} files")
+    ready = _prepare(recipe, rows)
+    _log_data(recipe, ready, tracker)
+    progress.enter(
+        Stage.FITTING,
+        f"{len(ready.held.training)} rows to train, {len(ready.held.holdout)} held out, "
+        f"{len(ready.inputs.features)} features",
+    )
+    fitted = _fit(recipe, ready, tracker, progress)
+    progress.enter(Stage.EVALUATING, f"{_span(recipe, ready)} held out")
+    return _evaluate(recipe, ready, fitted, rival, tracker, progress, folder)
+
+
+def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
+    target = fit.read_target(rows.frame[recipe.table.target], recipe.table.target)
+    held = split.hold_out(rows, recipe)
+    for part, name in ((held.training, "training part"), (held.holdout, "holdout")):
+        if len(np.unique(target.codes[part])) < 2:
+            only = target.classes[int(target.codes[part][0])]
+            raise Refusal(
+                Reason.INVALID_DATA,
+                f"`validation.holdout`: all {len(part)} rows of the {name} have "
+                f"{recipe.table.target} = {only}; change the holdout or the window",
+            )
+    inputs = data.choose(rows, held.training, recipe)
+    key = {
+        "Time": [],
+        "Group": [recipe.table.groups],
+        "Random": list(rows.names),
+    }[recipe.validation.by]
+    named = [recipe.table.target, recipe.table.timestamp, recipe.table.groups]
+    used = [*inputs.names, *(name for name in named if name and name not in inputs.names)]
+    return Prepared(
+        rows=rows,
+        target=target,
+        held=held,
+        inputs=inputs,
+        table=data.cast(rows.frame, inputs.features),
+        facts=held.facts(key),
+        sha256=data.digest(rows.frame[used]),
+        timestamp=recipe.table.timestamp,
+    )
+
+
+def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
+    rows, times = ready.rows, ready.times
+    short = ready.sha256.removeprefix("sha256:")[:8]
+    tracker.log_dataset(
+        uri=recipe.table.uri,
+        digest=short,
+        sha256=ready.sha256,
+        columns=rows.types,
+        rows=len(rows),
+    )
+    dataset = {
+        "digest": short,
+        "sha256": ready.sha256,
+        "rows": len(rows),
+        "columns": len(rows.names),
+        "from": render_time(times.min()) if times is not None else "",
+        "until": render_time(times.max()) if times is not None else "",
+    }
+    tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
+    tracker.log_text(report.environment(), "environment.json")
+
+
+def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) -> Fitted:
+    """Cross-validate inside the training part, then fit on all of it."""
+    part = ready.held.training
+    table, codes = ready.table.iloc[part], ready.target.codes[part]
+    values = ready.target.values[part]
+    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
+    fit.require_imputed(recipe.steps, ready.table, pipeline)
+    metrics = list(dict.fromkeys(gate.metric for gate in recipe.gates))
+    score = np.full(len(ready.rows), np.nan)
+    scores: list[Mapping[str, float]] = []
+    said: tuple[str, ...] = ()
+    folds = split.fold(ready.rows, ready.held, codes, recipe)
+    for number, (training, test) in enumerate(folds, start=1):
+        model, warned = fit.fit(pipeline, table.iloc[training], values[training], recipe.steps)
+        answers = evaluate.answer(model, table.iloc[test], ready.target.classes[1])
+        score[part[test]] = answers.probability
+        found = evaluate.score_all(metrics, answers, codes[test])
+        scores.append(found)
+        said += warned
+        tracker.log_metrics({f"fold_{key}": value for key, value in found.items()}, step=number)
+        first = f", {metrics[0]} {found[metrics[0]]:.3f}" if metrics[0] in found else ""
+        progress.enter(
+            Stage.FITTING,
+            f"fold {number} of {len(folds)}{first}",
+            percent=25 + 40 * number // len(folds),
+        )
+    tracker.log_metrics(_spread(scores))
+    model, warned = fit.fit(pipeline, table, values, recipe.steps)
+    for line in dict.fromkeys(said + warned):
+        print(f"warning while fitting: {line}")
+    return Fitted(
+        pipeline=model,
+        folds=tuple(scores),
+        score=score,
+        warnings=tuple(dict.fromkeys(said + warned)),
+    )
+
+
+def _evaluate(
+    recipe: Recipe,
+    ready: Prepared,
+    fitted: Fitted,
+    rival: champion.Rival | None,
+    tracker: Tracker,
+    progress: Progress,
+    folder: Path,
+) -> Result:
+    """Score the holdout, upload the model, judge the gates, record the verdict, register."""
+    held, target = ready.held, ready.target
+    metrics = [gate.metric for gate in recipe.gates]
+    inputs = ready.table.iloc[held.holdout]
+    answers = evaluate.answer(fitted.pipeline, inputs, target.classes[1])
+    scores = evaluate.score_all(metrics, answers, target.codes[held.holdout])
+    seen = evaluate.answer(fitted.pipeline, ready.table.iloc[held.training], target.classes[1])
+    training = evaluate.score_all(metrics, seen, target.codes[held.training])
+    training = {name: training[name] for name in dict.fromkeys(metrics) if name in training}
+    tracker.log_metrics({f"training_{name}": value for name, value in training.items()})
+    score = fitted.score.copy()
+    score[held.holdout] = answers.probability
+    model_id, location, manifest_sha, content = _upload(
+        recipe, ready, fitted, answers, scores, score, tracker, folder / "model"
+    )
+    holdout = split.identify(ready.rows, held, recipe.table)
+    tracker.set_tag(contract.TAG_HOLDOUT, holdout)
+    look = 0
+    if rival is not None and not champion.obstacle(rival, ready.rows, target):
+        look = 0 if champion.saw(rival, held, ready.facts) else tracker.claim_look(holdout)
+    judged = [_judge(spec, recipe, ready, answers, scores, rival, look) for spec in recipe.gates]
+    for gate in judged:
+        progress.enter(
+            Stage.EVALUATING,
+            f"gate '{gate.name}' {'passed' if gate.passed else 'refused'}: {gate.message}",
+            percent=85,
+        )
+    facts = _facts(
+        recipe,
+        ready,
+        fitted,
+        scores=scores,
+        training=training,
+        run_id=tracker.run_id,
+        model_id=model_id,
+        content=content,
+        holdout=holdout,
+        look=look,
+    )
+    result = report.make_result(recipe, facts, judged)
+    tracker.log_text(report.card(recipe, facts, judged, result), "model-card.md")
+    tags = {
+        contract.TAG_MANIFEST: manifest_sha,
+        contract.TAG_CONTENT: content,
+        contract.TAG_JOB_UID: recipe.job_uid,
+        contract.TAG_DATA: ready.sha256,
+        contract.TAG_ARTIFACTS: location,
+    }
+    if facts.trained_until:
+        tags[contract.TAG_TRAINED_UNTIL] = facts.trained_until
+    if result.outcome is not Outcome.PASSED:
+        return result
+    progress.enter(Stage.REGISTERING, f"model '{recipe.model}'")
+    verdict = {"result": json.loads(contract.render(result)), "tags": tags}
+    tracker.set_tag(contract.TAG_VERDICT, json.dumps(verdict, ensure_ascii=False))
+    return _register(result, tags, recipe, tracker)
+
+
+def _register(result: Result, tags: Mapping[str, str], recipe: Recipe, tracker: Tracker) -> Result:
+    version, created = tracker.register(model_id=result.model_id, tags=tags)
+    print(f"version {version} of '{recipe.model}' {'created' if created else 'found'}")
+    return replace(result, version=version)
+
+
+def _upload(
+    recipe: Recipe,
+    ready: Prepared,
+    fitted: Fitted,
+    answers: evaluate.Answers,
+    scores: Mapping[str, float],
+    score: np.ndarray[Any, np.dtype[np.float64]],
+    tracker: Tracker,
+    folder: Path,
+) -> tuple[str, str, str, str]:
+    """Store the model as a logged model of the run; return its id, place and two digests."""
+    held = ready.held
+    manifest.require_trusted(fitted.pipeline)
+    is_held = np.zeros(len(ready.rows), dtype=bool)
+    is_held[held.holdout] = True
+    extra = profile.make(
+        ready.table,
+        features=ready.inputs.features,
+        target=ready.target.codes,
+        score=score,
+        held=is_held,
+        times=ready.times,
+        metrics=scores,
+        seed=recipe.seed,
+    )
+    chosen = _sample(len(held.holdout), manifest.SAMPLES, recipe.seed)
+    samples = ready.table.iloc[held.holdout[chosen]]
+    told = evaluate.Answers(
+        probability=np.asarray(answers.probability)[chosen],
+        label=np.asarray(answers.label)[chosen],
+    )
+    model_id, location = tracker.create_model()
+    manifest_sha, content = manifest.save(
+        folder,
+        pipeline=fitted.pipeline,
+        features=ready.inputs.features,
+        training=ready.table.iloc[held.training],
+        target=ready.target,
+        samples=(samples, told),
+        extra=extra,
+        facts={"holdout": dict(ready.facts)},
+        run_id=tracker.run_id,
+        model_id=model_id,
+        location=location,
+    )
+    tracker.upload_model(model_id, folder, scores)
+    return model_id, location, manifest_sha, content
+
+
+def _judge(
+    spec: Any,
+    recipe: Recipe,
+    ready: Prepared,
+    answers: evaluate.Answers,
+    scores: Mapping[str, float],
+    rival: champion.Rival | None,
+    look: int,
+) -> Gate:
+    if spec.champion:
+        return champion.judge(
+            spec,
+            rival,
+            recipe=recipe,
+            rows=ready.rows,
+            held=ready.held,
+            facts=ready.facts,
+            target=ready.target,
+            answers=answers,
+            look=max(look, 1),
+        )
+    if spec.metric not in scores:
+        return gates.refuse(
+            spec, GateReason.CHECK_FAILED, f"{spec.metric} is not defined on the holdout"
+        )
+    return gates.judge_minimum(spec, scores[spec.metric], rows=len(ready.held.holdout))
+
+
+def _facts(
+    recipe: Recipe,
+    ready: Prepared,
+    fitted: Fitted,
+    *,
+    scores: Mapping[str, float],
+    training: Mapping[str, float],
+    run_id: str,
+    model_id: str,
+    content: str,
+    holdout: str,
+    look: int,
+) -> report.Facts:
+    held, codes = ready.held, ready.target.codes
+    table = ready.table.iloc[held.training]
+    return report.Facts(
+        rows=len(ready.rows),
+        training=len(held.training),
+        holdout=len(held.holdout),
+        span=_span(recipe, ready),
+        holdout_from=render_time(held.start) if held.start else "",
+        copies=split.count_copies(ready.rows),
+        positive_training=float(codes[held.training].mean()),
+        positive_holdout=float(codes[held.holdout].mean()),
+        left_out=ready.inputs.left_out,
+        columns=[
+            {
+                "name": feature.name,
+                "type": feature.type,
+                "source": feature.source,
+                "nullable": bool(table[feature.name].isna().any()),
+            }
+            for feature in ready.inputs.features
+        ],
+        folds=fitted.folds,
+        scores=scores,
+        training_scores=training,
+        warnings=fitted.warnings,
+        run_id=run_id,
+        model_id=model_id,
+        content_digest=content,
+        data_sha256=ready.sha256,
+        trained_until=render_time(held.trained_until) if held.trained_until else "",
+        holdout_sha256=holdout,
+        look=look,
+    )
+
+
+def _span(recipe: Recipe, ready: Prepared) -> str:
+    if not recipe.table.timestamp:
+        return f"{len(ready.held.holdout)} rows"
+    times = ready.rows.frame[recipe.table.timestamp].iloc[ready.held.holdout]
+    return f"{times.dt.floor('D').nunique()} days"
+
+
+def _spread(scores: list[Mapping[str, float]]) -> dict[str, float]:
+    """Mean and standard deviation over the folds, of the metrics that are defined in all."""
+    names = [name for name in scores[0] if all(name in fold for fold in scores)]
+    found = {f"cv_{name}_mean": float(np.mean([fold[name] for fold in scores])) for name in names}
+    return found | {
+        f"cv_{name}_std": float(np.std([fold[name] for fold in scores])) for name in names
+    }
+
+
+def _sample(count: int, most: int, seed: int) -> np.ndarray[Any, Any]:
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
