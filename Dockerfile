@@ -32,7 +32,7 @@ COPY locks/pods.txt /opt/linnet/requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --quiet --no-deps --no-compile --requirement /opt/linnet/requirements.txt \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
-ENV HOME=/tmp
+ENV HOME=/tmp LOGNAME=linnet GIT_PYTHON_REFRESH=quiet
 WORKDIR /tmp
 
 
@@ -84,7 +84,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
 RUN --mount=type=bind,from=operator-wheel,source=/wheels,target=/wheels \
     pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
-ENV HOME=/tmp
+ENV HOME=/tmp LOGNAME=linnet GIT_PYTHON_REFRESH=quiet
 WORKDIR /tmp
 USER 10001:10001
 ENTRYPOINT ["linnet-operator"]

@@ -154,7 +154,19 @@ def _build(group: Group, go: Path) -> None:
 
 
 def _compile(batch: Batch, *, module: Path, into: Path, go: Path) -> None:
-    command = ["nice", "-n", "5", str(go), "build", "-trimpath", "-buildvcs=false"]
+    # Other work comes first; and a build does not outlive the command that wants it.
+    command = [
+        "nice",
+        "-n",
+        "5",
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        str(go),
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+    ]
     command += ["-ldflags", _LINKER, "-o", f"{into}/"]
     if batch.tags:
         command += ["-tags", batch.tags]

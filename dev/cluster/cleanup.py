@@ -5,11 +5,9 @@ Nothing here trusts that the steps before it were completed, or that `up` was.
 
 import contextlib
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
-from . import network, paths, processes
+from . import mounts, network, paths, processes
 
 
 def tear_down() -> None:
@@ -20,8 +18,8 @@ def tear_down() -> None:
     processes.kill_all()
     for note in paths.PIDS.glob("*"):
         note.unlink()
-    for folder in (paths.STATE, paths.RUN, paths.CONTAINERD, paths.CACHE / "buildah"):
-        _unmount(folder)
+    for folder in (paths.CACHE, paths.RUN):
+        mounts.unmount(folder)
     network.remove()
     processes.remove_cgroups()
     _remove_traces()
@@ -29,15 +27,15 @@ def tear_down() -> None:
 
 def forget() -> None:
     """Remove the state of the node and the kubeconfig."""
-    shutil.rmtree(paths.STATE, ignore_errors=True)
+    mounts.remove(paths.STATE)
     paths.KUBECONFIG.unlink(missing_ok=True)
 
 
 def leftovers() -> list[str]:
     """What of the node is still there; empty after ``tear_down``."""
     found = [f"process {process}" for process in processes.members()]
-    for folder in (paths.STATE, paths.RUN, paths.CONTAINERD):
-        found += [f"mount {mount}" for mount in _mounts(folder)]
+    for folder in (paths.CACHE, paths.RUN):
+        found += [f"mount {mount}" for mount in mounts.below(folder)]
     if Path("/sys/class/net", network.HOST_INTERFACE).exists():
         found.append(f"interface {network.HOST_INTERFACE}")
     if Path("/run/netns", network.NAMESPACE).exists():
@@ -45,24 +43,9 @@ def leftovers() -> list[str]:
     return found
 
 
-def _unmount(folder: Path) -> None:
-    """Unmount everything below a folder, the last mounted first."""
-    # Twice, because mounts can be stacked.
-    for _ in range(2):
-        for mount in reversed(_mounts(folder)):
-            if subprocess.run(["umount", mount], capture_output=True).returncode:
-                subprocess.run(["umount", "--lazy", mount], capture_output=True)
-
-
-def _mounts(folder: Path) -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    targets = [line.split()[4].encode().decode("unicode_escape") for line in lines]
-    return [target for target in targets if Path(target).is_relative_to(folder)]
-
-
 def _remove_traces() -> None:
     """Remove what Kubernetes and containerd write in fixed places, as far as it is ours."""
-    shutil.rmtree(paths.RUN, ignore_errors=True)
+    mounts.remove(paths.RUN)
     logs = Path("/var/log/containers")
     if logs.is_dir():
         for link in logs.iterdir():

@@ -149,6 +149,7 @@ def _images(targets: list[str]) -> None:
             for image in wanted:
                 images.ensure(image)
             runtime.load([image.name for image in wanted])
+            images.store().collect()
 
 
 def _load(name: str) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import buildah, builds, console, layout, paths
+from . import buildah, builds, console, layout, mounts, paths
 
 PREFIX = "localhost/linnet"
 BASE = f"{PREFIX}/python-base:bookworm"
@@ -149,7 +149,7 @@ def _make_base() -> None:
          ".")  # fmt: skip
     config = {"Env": [_PATH, "LANG=C.UTF-8"], "Cmd": ["python3"]}
     store().write(BASE, layers=[layer], config=config)
-    shutil.rmtree(folder)
+    mounts.remove(folder)
 
 
 def _make_envoy() -> None:
@@ -162,7 +162,7 @@ def _make_envoy() -> None:
     layer = layout.layer_of({"usr/local/bin/envoy": program}, into=folder / "layer")
     config = {"Entrypoint": ["/usr/local/bin/envoy"], "Cmd": [], "User": "65532:65532"}
     store().write(ENVOY, layers=[layer], config=config, base=BASE)
-    shutil.rmtree(folder)
+    mounts.remove(folder)
 
 
 def _make_mlflow() -> None:
@@ -196,7 +196,8 @@ def _mirror(suite: str) -> str:
 
 def _scratch(name: str) -> Path:
     folder = paths.CACHE / "scratch" / name
-    shutil.rmtree(folder, ignore_errors=True)
+    # debootstrap mounts /proc and more below it, and may have been killed before it took them back.
+    mounts.remove(folder)
     folder.mkdir(parents=True)
     return folder
 

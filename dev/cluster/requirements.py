@@ -21,6 +21,7 @@ _PROGRAMS = {
     "buildah": "buildah",
     "debootstrap": "debootstrap",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "nice": "coreutils",
 }
 _LIBRARIES = {"seccomp.h": "libseccomp-dev", "stdlib.h": "libc6-dev"}

@@ -45,12 +45,18 @@ def wait_for_dns() -> None:
 
 def make_credentials(namespace: str) -> None:
     """Put the Secret with the keys of the S3 store into a namespace."""
-    secret = {
+    secret: dict[str, object] = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": CREDENTIALS, "namespace": namespace},
-        "stringData": _keys(),
     }
+    if namespace == NAMESPACE:
+        secret["stringData"] = _keys()
+    else:
+        original = kubernetes.get("secret", CREDENTIALS, f"--namespace={NAMESPACE}")
+        if not original:
+            raise console.Failure(f"There is no Secret {CREDENTIALS} in {NAMESPACE} to copy.")
+        secret["data"] = original["data"]
     kubernetes.kubectl(
         "apply", "--server-side", "--force-conflicts", "--filename=-", stdin=json.dumps(secret)
     )
