@@ -124,7 +124,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def own_artifact(artifact: Path, tmp_path: Path) -> Path:
     """Return a copy of the artifact that a test may break."""
     return Path(shutil.copytree(artifact, tmp_path / "artifact"))

@@ -1,0 +1,1 @@
+"""Tests of the server: protocol, model, fetch, drain, and the demo's traffic."""
