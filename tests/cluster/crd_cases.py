@@ -39,11 +39,11 @@ def manifest(kind: str, change: Change) -> dict[str, Any]:
         **copy.deepcopy(BASES[kind]),
     }
     for path, value in change.items():
-        _put(made, path.split("."), copy.deepcopy(value))
+        put(made, path.split("."), copy.deepcopy(value))
     return made
 
 
-def _put(into: Any, path: list[str], value: Any) -> None:
+def put(into: Any, path: list[str], value: Any) -> None:
     *parents, last = (int(part) if part.isdigit() else part for part in path)
     for part in parents:
         into = into[part] if isinstance(part, int) else into.setdefault(part, {})
