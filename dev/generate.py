@@ -222,10 +222,11 @@ def _default(field: Json) -> str:
 
 def _conditions(kind: type[Resource]) -> str:
     summary = conditions.SUMMARY[kind.KIND]
+    passing = [t for t in conditions.TYPES[kind.KIND] if t in conditions.ONLY_WHILE_TRUE]
+    exist = "exists only while it is" if len(passing) == 1 else "exist only while they are"
     parts = [
         f"`{summary}` is the summary: its reason is the column STATUS. "
-        f"{_list(t for t in conditions.TYPES[kind.KIND] if t in conditions.ONLY_WHILE_TRUE)} "
-        "exist only while they are true."
+        f"{_list(passing)} {exist} true."
     ]
     for type_, reasons in BY_CONDITION[kind.KIND].items():
         rows = [(f"`{each}`", MEANING[each]) for each in reasons if each != Reason.NOT_JUDGED_YET]
