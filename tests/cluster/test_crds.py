@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster.crd_cases import (
+from kubernetes import config
+from linnet.api import schema
+from linnet.api.shared import Resource
+
+from .crd_cases import (
     BASES,
     FORMS,
     PAIRS,
@@ -26,9 +30,6 @@ from cluster.crd_cases import (
     manifest,
     put,
 )
-from kubernetes import config
-from linnet.api import schema
-from linnet.api.shared import Resource
 
 pytestmark = pytest.mark.cluster
 
