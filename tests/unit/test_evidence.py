@@ -35,9 +35,7 @@ SEQUENCE = (Block(20, 1, 380, 4), Block(21, 3, 379, 4), Block(19, 6, 381, 3))
         (5, 2, (1.189184093, 6.978837110, 5680.674042034)),
     ],
 )
-def test_regression_process(
-    precision: float, floor: float, expected: tuple[float, ...]
-) -> None:
+def test_regression_process(precision: float, floor: float, expected: tuple[float, ...]) -> None:
     process = evidence.Mixture.start(1.1, evidence.BETS, 540)
     for block, value in zip(SEQUENCE, expected, strict=True):
         tau = evidence.floored_precision(precision, block, floor=floor)
@@ -96,12 +94,8 @@ def test_acceptable_process(p0: float, n: int, k: int, expected: float) -> None:
 def test_the_expected_exact_evidence_is_one_at_the_null_odds_ratio() -> None:
     for n1, n0, k in ((3, 4, 2), (5, 9, 6), (8, 8, 3)):
         for psi0, psi in ((1.0, 2.0), (1.1, 3.0), (0.8, 1.5)):
-            tables = [
-                Block(n1, k1, n0, k - k1) for k1 in range(max(0, k - n0), min(n1, k) + 1)
-            ]
-            probabilities = [
-                math.comb(n1, t.k1) * math.comb(n0, t.k0) * psi0**t.k1 for t in tables
-            ]
+            tables = [Block(n1, k1, n0, k - k1) for k1 in range(max(0, k - n0), min(n1, k) + 1)]
+            probabilities = [math.comb(n1, t.k1) * math.comb(n0, t.k0) * psi0**t.k1 for t in tables]
             total = sum(probabilities)
             mean = sum(
                 p / total * math.exp(evidence.exact(t, psi) - evidence.exact(t, psi0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,10 +21,16 @@ MERGE = "application/merge-patch+json"
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Where a kind lives in the API."""
+    """Where a kind lives in the API, and what this adapter and Kopf's watches do with it."""
 
     api_version: str
     plural: str
+    verbs: tuple[str, ...]
+    subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cluster_wide_only: bool = False
+    """Read only where the install sees the whole cluster, and only to say things better."""
+    own_namespace: bool = False
+    """Used in the operator's own namespace alone."""
 
     @property
     def prefix(self) -> str:
@@ -35,20 +41,26 @@ class Resource:
         )
 
 
+_WATCH = ("get", "list", "watch")
+_OWN = (*_WATCH, "create", "patch", "delete")
+_STATUS = {"status": ("get", "patch"), "finalizers": ("update",)}
+
 RESOURCES: Mapping[str, Resource] = {
-    "TrainingJob": Resource("linnet.dev/v1alpha1", "trainingjobs"),
-    "ModelDeployment": Resource("linnet.dev/v1alpha1", "modeldeployments"),
-    "DriftPolicy": Resource("linnet.dev/v1alpha1", "driftpolicies"),
-    "Job": Resource("batch/v1", "jobs"),
-    "Deployment": Resource("apps/v1", "deployments"),
-    "ControllerRevision": Resource("apps/v1", "controllerrevisions"),
-    "Service": Resource("v1", "services"),
-    "ConfigMap": Resource("v1", "configmaps"),
-    "Pod": Resource("v1", "pods"),
-    "HTTPRoute": Resource("gateway.networking.k8s.io/v1", "httproutes"),
-    "Gateway": Resource("gateway.networking.k8s.io/v1", "gateways"),
-    "Event": Resource("events.k8s.io/v1", "events"),
-    "Lease": Resource("coordination.k8s.io/v1", "leases"),
+    "TrainingJob": Resource("linnet.dev/v1alpha1", "trainingjobs", _WATCH, _STATUS),
+    "ModelDeployment": Resource("linnet.dev/v1alpha1", "modeldeployments", _WATCH, _STATUS),
+    "DriftPolicy": Resource("linnet.dev/v1alpha1", "driftpolicies", _WATCH, _STATUS),
+    "Job": Resource("batch/v1", "jobs", _OWN),
+    "Deployment": Resource("apps/v1", "deployments", _OWN, {"scale": ("get", "patch")}),
+    "ControllerRevision": Resource("apps/v1", "controllerrevisions", _OWN),
+    "Service": Resource("v1", "services", _OWN),
+    "ConfigMap": Resource("v1", "configmaps", _OWN),
+    "Pod": Resource("v1", "pods", _WATCH),
+    "HTTPRoute": Resource("gateway.networking.k8s.io/v1", "httproutes", _OWN),
+    "Gateway": Resource("gateway.networking.k8s.io/v1", "gateways", _WATCH, cluster_wide_only=True),
+    "Event": Resource("events.k8s.io/v1", "events", ("create",)),
+    "Lease": Resource(
+        "coordination.k8s.io/v1", "leases", ("get", "create", "update"), own_namespace=True
+    ),
 }
 
 

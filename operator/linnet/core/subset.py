@@ -25,14 +25,17 @@ _SCALE = {
 def covers(live: Any, wanted: Any) -> bool:
     """Whether everything in `wanted` stands in `live` too.
 
-    Maps may have more keys than wanted; lists are equal element by element; a quantity may be
+    Maps may have more keys than wanted, but for selectors, which are atomic; lists are equal element by element; a quantity may be
     written in another unit, as the API server normalises `1000m` to `1`; what is wanted empty may
     be absent.
     """
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
             return not wanted and live is None
-        return all(covers(live.get(key), value) for key, value in wanted.items())
+        return all(
+            live.get(key) == value if key == "selector" else covers(live.get(key), value)
+            for key, value in wanted.items()
+        )
     if isinstance(wanted, list | tuple):
         if not isinstance(live, list | tuple):
             return not wanted and live is None

@@ -589,6 +589,14 @@ def _promoted(seen: Observation, status: Status) -> Condition:
 
 
 def _stalled(seen: Observation, status: Status) -> Condition | None:
+    if seen.problems:
+        child, message = next(iter(sorted(seen.problems.items())))
+        return _say(
+            kinds.STALLED,
+            Truth.TRUE,
+            Reason.INVALID_TEMPLATE,
+            f"the API server refuses {child}: {message}. Correct `spec.server.template`",
+        )
     ready = _ready(seen, status)
     sticky = (Reason.ROLLED_BACK, Reason.CANDIDATE_UNHEALTHY, Reason.SAME_CONTENT_AS_REJECTED)
     if ready.reason not in {reason.value for reason in sticky}:

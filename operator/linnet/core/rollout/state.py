@@ -163,6 +163,8 @@ class Observation:
     """The Service without a gateway, where it exists."""
     foreign: str = ""
     """A child of our name that is not ours, or nothing."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """What the API server refused when a child was made, by child."""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Inputs by revision, as a ready pod describes them: column to type, `?` = may be missing."""
     samples: tuple[PodSample, ...] | None = None

@@ -1,0 +1,438 @@
+"""From cache and live reads to the frozen observations that planners decide about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from linnet.api import labels
+from linnet.api.model_deployment import ModelDeployment
+from linnet.api.shared import Model, parse_time
+from linnet.api.training_job import TrainingJob
+from linnet.core import pods as pod_parts
+from linnet.core.registry import RunView
+from linnet.core.rollout import state as rollout
+from linnet.core.rollout import traffic
+from linnet.core.rollout.analysis import PodSample, Role
+from linnet.core.training import resources as training_resources
+from linnet.core.training import state as training
+from linnet.ports import Missing, Rejected, Unavailable
+from linnet.shell.cache import Key
+from linnet.shell.settings import Settings
+from linnet.shell.world import World
+
+Manifest = Mapping[str, Any]
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+def _pod_environment(settings: Settings) -> dict[str, str]:
+    return pod_parts.registry_environment(
+        tracking_uri=settings.tracking_uri,
+        registry_uri=settings.registry_uri,
+        s3_endpoint=settings.s3_endpoint,
+        s3_region=settings.s3_region,
+    )
+
+
+def _parse(kind: type[ModelT], obj: Manifest) -> tuple[ModelT | None, str]:
+    """The object as a value, or why our own validation refuses it."""
+    try:
+        return kind.model_validate(obj), ""
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return None, f"`{where}`: {first['msg']}. Correct it and apply the object again"
+
+
+def _is_ours(obj: Manifest, uid: str) -> bool:
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
+
+
+async def _foreign(key: Key, world: World) -> str:
+    """A remembered foreign object, looked at again: it may be gone."""
+    known = world.foreign.get(key)
+    if known is None:
+        return ""
+    kind, _, name = known.partition("/")
+    try:
+        await world.cluster.get(kind, key.namespace, name)
+    except Missing:
+        del world.foreign[key]
+        return ""
+    return f"{kind} {name}"
+
+
+# -- TrainingJob ---------------------------------------------------------------------------------
+
+
+async def training_job(key: Key, world: World) -> training.Observation | None:
+    """What is known of one TrainingJob; None when it is gone or unreadable."""
+    obj = world.cache.get(key)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    parsed, invalid = _parse(TrainingJob, obj)
+    if parsed is None:
+        await _invalid(obj, invalid, world)
+        return None
+    meta, settings = parsed.metadata, world.settings
+    uid = meta.uid
+    children = [child for child in world.cache.children(key) if _is_ours(child, uid)]
+    model, status = parsed.spec.model, parsed.status
+    seen = training.Observation(
+        name=key.name,
+        namespace=key.namespace,
+        uid=uid,
+        generation=meta.generation,
+        created=parse_time(meta.creation_timestamp or ""),
+        spec=parsed.spec,
+        status=status,
+        identity=settings.identity,
+        queue=meta.labels.get(labels.KUEUE_QUEUE, ""),
+        model_allowed=settings.allows_model(key.namespace, model.name),
+        foreign=await _foreign(key, world),
+        settings=training.Settings(
+            trainer_image=settings.trainer_image,
+            image_pull_policy=settings.image_pull_policy,
+            pod_environment=_pod_environment(settings),
+            tracking_link=settings.tracking_link,
+        ),
+        job=_one(children, "Job"),
+        config_map=_one(children, "ConfigMap"),
+        pods=_trainer_pods(key, world),
+        problems=world.problems.get(key, {}),
+    )
+    return await _with_registry(seen, world)
+
+
+async def _with_registry(seen: training.Observation, world: World) -> training.Observation:
+    """The registry's part, read only where something still depends on it."""
+    status = seen.status
+    moved = status.alias is not None and status.alias.moved_time is not None
+    settled = status.result is not None and (
+        status.version is None or moved or not seen.spec.model.alias
+    )
+    if settled and status.run is not None:
+        return seen
+    try:
+        run = await _run(seen, world)
+        if status.version is None:
+            return replace(seen, run=run)
+        known = await world.models.get(seen.spec.model.name)
+        if known.error:
+            return replace(seen, run=run, registry_error=known.error)
+        if known.view is not None and status.version not in known.view.versions:
+            # Our own version is newer than what was read last: look again soon.
+            world.models.touch(seen.spec.model.name)
+            return replace(seen, run=run)
+        return replace(seen, run=run, model=known.view, model_read=True)
+    except (Unavailable, Rejected) as error:
+        return replace(seen, registry_error=str(error))
+
+
+async def _run(seen: training.Observation, world: World) -> RunView | None:
+    full_hash = seen.status.spec_hash or training_resources.spec_hash(seen)
+    return await world.registry.run(seen.namespace, seen.name, full_hash)
+
+
+async def _invalid(obj: Manifest, message: str, world: World) -> None:
+    """An object that cannot be read as one of ours: say so, touch nothing else."""
+    meta = obj["metadata"]
+    now = world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    known = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}
+    before = known.get("Stalled")
+    if before is not None and before["message"] == message[:1024]:
+        return
+    condition = {
+        "type": "Stalled",
+        "status": "True",
+        "reason": "InvalidSpec",
+        "message": message[:1024],
+        "lastTransitionTime": now,
+        "observedGeneration": meta.get("generation", 0),
+    }
+    await world.cluster.apply_status(
+        {
+            "apiVersion": obj["apiVersion"],
+            "kind": obj["kind"],
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            "status": {
+                **(obj.get("status") or {}),
+                "conditions": [*(c for t, c in known.items() if t != "Stalled"), condition],
+            },
+        }
+    )
+
+
+def _one(children: Sequence[Manifest], kind: str) -> Manifest | None:
+    return next((child for child in children if child["kind"] == kind), None)
+
+
+def _trainer_pods(key: Key, world: World) -> tuple[training.PodView, ...]:
+    found = [_trainer_pod(pod) for pod in world.cache.children(key) if pod["kind"] == "Pod"]
+    return tuple(sorted(found, key=lambda pod: (pod.created, pod.name)))
+
+
+def _trainer_pod(pod: Manifest) -> training.PodView:
+    status = pod.get("status") or {}
+    container: Manifest = next(iter(status.get("containerStatuses") or ()), {})
+    state = container.get("state") or {}
+    ended = state.get("terminated") or {}
+    waiting = state.get("waiting") or {}
+    return training.PodView(
+        name=pod["metadata"]["name"],
+        created=parse_time(pod["metadata"]["creationTimestamp"]),
+        phase=status.get("phase", "Pending"),
+        exit_code=ended.get("exitCode"),
+        out_of_memory=ended.get("reason") == "OOMKilled",
+        message=ended.get("message", ""),
+        waiting=_waiting_text(status, waiting),
+    )
+
+
+def _waiting_text(status: Manifest, waiting: Manifest) -> str:
+    unscheduled = _condition(status, "PodScheduled", "False")
+    if unscheduled is not None and unscheduled.get("message"):
+        return str(unscheduled["message"])
+    if waiting:
+        return ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+    return ""
+
+
+def _condition(status: Manifest, kind: str, truth: str) -> Manifest | None:
+    conditions = status.get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind and c["status"] == truth), None)
+
+
+# -- ModelDeployment -----------------------------------------------------------------------------
+
+
+async def model_deployment(key: Key, world: World) -> rollout.Observation | None:
+    """What is known of one ModelDeployment, counters apart; None when it is gone or unreadable."""
+    obj = world.cache.get(key)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    parsed, invalid = _parse(ModelDeployment, obj)
+    if parsed is None:
+        await _invalid(obj, invalid, world)
+        return None
+    meta, settings, spec = parsed.metadata, world.settings, parsed.spec
+    children = [child for child in world.cache.children(key) if _is_ours(child, meta.uid)]
+    pods = [child for child in world.cache.children(key) if child["kind"] == "Pod"]
+    revisions = _revisions(children, pods)
+    service = next(
+        (c for c in children if c["kind"] == "Service" and c["metadata"]["name"] == key.name), None
+    )
+    known = await world.models.get(spec.model.name)
+    if known.missing or (known.view is not None and not known.view.versions):
+        world.models.wait_for(spec.model.name)
+    return rollout.Observation(
+        name=key.name,
+        namespace=key.namespace,
+        uid=meta.uid,
+        generation=meta.generation,
+        spec=spec,
+        status=parsed.status,
+        identity=settings.identity,
+        settings=rollout.Settings(
+            server_image=settings.server_image,
+            image_pull_policy=settings.image_pull_policy,
+            pod_environment=_pod_environment(settings),
+        ),
+        request_annotation=meta.annotations.get(labels.REQUEST, ""),
+        model_allowed=settings.allows_model(key.namespace, spec.model.name),
+        model=known.view,
+        model_missing=known.missing,
+        registry_error=known.error,
+        alias_owner=_alias_owner(parsed, world),
+        revisions=revisions,
+        traffic=_traffic(key, parsed, children, service, revisions, world),
+        service=service,
+        foreign=await _foreign(key, world),
+        problems=world.problems.get(key, {}),
+        columns={name: world.columns[name] for name in revisions if name in world.columns},
+    )
+
+
+def _revisions(
+    children: Iterable[Manifest], pods: Iterable[Manifest]
+) -> dict[str, rollout.RevisionView]:
+    records: dict[str, Manifest] = {}
+    deployments: dict[str, Manifest] = {}
+    services: dict[str, dict[str, Manifest]] = {}
+    running: dict[str, list[rollout.PodView]] = {}
+    for child in children:
+        revision = (child["metadata"].get("labels") or {}).get(labels.REVISION)
+        if revision is None:
+            continue
+        name = child["metadata"]["name"]
+        if child["kind"] == "ControllerRevision":
+            records[name] = child
+        elif child["kind"] == "Deployment":
+            deployments[name] = child
+        elif child["kind"] == "Service":
+            services.setdefault(revision, {})[name] = child
+    for pod in pods:
+        revision = (pod["metadata"].get("labels") or {}).get(labels.REVISION)
+        if revision is not None:
+            running.setdefault(revision, []).append(_server_pod(pod))
+    return {
+        name: rollout.RevisionView(
+            name=name,
+            uid=record["metadata"]["uid"],
+            data=record["data"],
+            rejected=(record["metadata"].get("annotations") or {}).get(labels.REJECTED, ""),
+            deployment=deployments.get(name),
+            services=services.get(name, {}),
+            pods=tuple(sorted(running.get(name, ()), key=lambda pod: pod.name)),
+        )
+        for name, record in records.items()
+    }
+
+
+def _server_pod(pod: Manifest) -> rollout.PodView:
+    meta, status = pod["metadata"], pod.get("status") or {}
+    fetch: Manifest = next(iter(status.get("initContainerStatuses") or ()), {})
+    server: Manifest = next(iter(status.get("containerStatuses") or ()), {})
+    fetch_end, server_end = _last_end(fetch), _last_end(server)
+    ready = _condition(status, "Ready", "True")
+    unready = _condition(status, "Ready", "False")
+    unscheduled = _condition(status, "PodScheduled", "False") or {}
+    waiting = _waiting(fetch) or _waiting(server) or {}
+    return rollout.PodView(
+        uid=meta["uid"],
+        name=meta["name"],
+        address=status.get("podIP", ""),
+        ready=ready is not None,
+        ready_changed=_time((ready or unready or {}).get("lastTransitionTime")),
+        created=parse_time(meta["creationTimestamp"]),
+        deleting=bool(meta.get("deletionTimestamp")),
+        fetch_exit=fetch_end.get("exitCode") or None,
+        fetch_message=fetch_end.get("message", ""),
+        server_exit=server_end.get("exitCode"),
+        server_message=server_end.get("message", ""),
+        restarts=server.get("restartCount", 0),
+        last_restart=_time(server_end.get("finishedAt")),
+        waiting=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        unschedulable=unscheduled.get("message", ""),
+    )
+
+
+def _last_end(container: Manifest) -> Manifest:
+    """How a container ended last: now, or before its restart."""
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    ended: Manifest = state.get("terminated") or last.get("terminated") or {}
+    return ended
+
+
+def _waiting(container: Manifest) -> Manifest | None:
+    waiting: Manifest | None = (container.get("state") or {}).get("waiting")
+    # A container that waits for the one before it says nothing.
+    if waiting is None or waiting.get("reason") in ("PodInitializing", "ContainerCreating"):
+        return None
+    return waiting
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None
+
+
+def _traffic(
+    key: Key,
+    parsed: ModelDeployment,
+    children: Sequence[Manifest],
+    service: Manifest | None,
+    revisions: Mapping[str, rollout.RevisionView],
+    world: World,
+) -> rollout.TrafficView:
+    if parsed.spec.route is None:
+        return traffic.read_replicas(service, revisions)
+    parents = [ref.manifest() for ref in parsed.spec.route.parent_refs]
+    return traffic.read_route(
+        _one(children, "HTTPRoute"),
+        parents=parents,
+        missing_gateways=_missing_gateways(key, parents, world),
+    )
+
+
+def _missing_gateways(key: Key, parents: Sequence[Manifest], world: World) -> list[str]:
+    if not world.routes_exist:
+        return [str(parents[0]["name"])]
+    if not world.gateways_readable:
+        return []
+    return [
+        str(parent["name"])
+        for parent in parents
+        if world.cache.get(
+            Key("Gateway", str(parent.get("namespace", key.namespace)), str(parent["name"]))
+        )
+        is None
+    ]
+
+
+def _alias_owner(parsed: ModelDeployment, world: World) -> str:
+    """An older ModelDeployment with the same model and champion alias, or nothing."""
+    alias = parsed.spec.model.champion_alias
+    if not alias:
+        return ""
+    mine = (parsed.metadata.creation_timestamp or "", parsed.metadata.uid)
+    for other in world.cache.of_kind("ModelDeployment"):
+        model, meta = other["spec"]["model"], other["metadata"]
+        same = model["name"] == parsed.spec.model.name and (
+            model.get("championAlias", "champion") == alias
+        )
+        if same and (meta["creationTimestamp"], meta["uid"]) < mine:
+            return f"{meta['namespace']}/{meta['name']}"
+    return ""
+
+
+# -- counters ------------------------------------------------------------------------------------
+
+
+async def counters(seen: rollout.Observation, world: World) -> rollout.Observation:
+    """The same observation with both arms' counters, read now."""
+    roles = {}
+    if seen.status.champion is not None:
+        roles[seen.status.champion.revision] = Role.CHAMPION
+    if seen.status.candidate is not None:
+        roles[seen.status.candidate.revision] = Role.CANDIDATE
+    targets = [
+        rollout.ScrapeTarget(pod_uid=pod.uid, revision=name, address=pod.address)
+        for name in roles
+        if name in seen.revisions
+        for pod in seen.revisions[name].pods
+        if pod.address
+    ]
+    pages = await world.metrics.scrape(targets)
+    samples = tuple(
+        PodSample(
+            pod_uid=page.target.pod_uid,
+            started=page.started,
+            role=roles[page.target.revision],
+            codes=page.requests.get("weighted", {}),
+        )
+        for page in pages
+    )
+    return replace(seen, samples=samples)
+
+
+async def describe(seen: rollout.Observation, world: World) -> rollout.Observation:
+    """The same observation with both arms' inputs, where they are still to be compared."""
+    status = seen.status
+    if status.candidate is None or status.champion is None or status.inputs is not None:
+        return seen
+    for arm in (status.champion, status.candidate):
+        view = seen.revisions.get(arm.revision)
+        ready = view.ready_pods if view is not None else ()
+        if ready:
+            target = rollout.ScrapeTarget(
+                pod_uid=ready[0].uid, revision=arm.revision, address=ready[0].address
+            )
+            await world.describe(target, seen.spec.model.name)
+    found = {name: world.columns[name] for name in seen.revisions if name in world.columns}
+    return replace(seen, columns=found)

@@ -1,0 +1,111 @@
+"""Perform a plan's actions in order; stop at the first failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from linnet.core.plan import (
+    Action,
+    ApplyObject,
+    CloseRun,
+    CreateObject,
+    DeleteObject,
+    Manifest,
+    PatchObject,
+    SetAlias,
+    SetReplicas,
+    SetVersionTag,
+)
+from linnet.ports import Conflict, Missing, Rejected, Unavailable
+from linnet.shell.cache import Key
+from linnet.shell.world import World
+
+LOG = logging.getLogger("linnet.perform")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How far the actions came."""
+
+    done: int
+    error: Exception | None = None
+
+
+async def all_of(key: Key, uid: str, actions: Sequence[Action], world: World) -> Outcome:
+    """Perform actions for one object until one fails."""
+    world.problems.pop(key, None)
+    for index, action in enumerate(actions):
+        try:
+            await _perform(key, uid, action, world)
+        except (Unavailable, Missing, Conflict) as error:
+            return Outcome(done=index, error=error)
+        except Rejected as error:
+            world.problems[key] = {_name(action): str(error)}
+            return Outcome(done=index, error=error)
+    return Outcome(done=len(actions))
+
+
+def _name(action: Action) -> str:
+    match action:
+        case ApplyObject(manifest=manifest) | CreateObject(manifest=manifest):
+            return f"{manifest['kind']} {manifest['metadata']['name']}"
+        case PatchObject(kind=kind, name=name) | DeleteObject(kind=kind, name=name):
+            return f"{kind} {name}"
+        case SetReplicas(name=name):
+            return f"Deployment {name}"
+        case SetAlias(alias=alias):
+            return f"alias {alias}"
+        case SetVersionTag(key=tag):
+            return f"tag {tag}"
+        case CloseRun(run_id=run_id):
+            return f"run {run_id}"
+
+
+async def _perform(key: Key, uid: str, action: Action, world: World) -> None:
+    LOG.info("%s %s", type(action).__name__, _name(action), extra={"about": _about(key)})
+    match action:
+        case ApplyObject(manifest=manifest):
+            await _refuse_foreign(key, uid, manifest, world)
+            world.cache.update(await world.cluster.apply(manifest))
+        case CreateObject(manifest=manifest):
+            await _refuse_foreign(key, uid, manifest, world)
+            world.cache.update(await world.cluster.create(manifest))
+        case PatchObject(kind=kind, name=name, patch=patch):
+            world.cache.update(await world.cluster.patch(kind, key.namespace, name, patch))
+        case DeleteObject(kind=kind, name=name, uid=child):
+            await world.cluster.delete(kind, key.namespace, name, child)
+        case SetReplicas(name=name, replicas=replicas):
+            await world.cluster.scale(key.namespace, name, replicas)
+        case SetAlias(model=model, alias=alias, version=version):
+            await world.registry.set_alias(model, alias, version)
+            world.models.touch(model)
+        case SetVersionTag(model=model, version=version, key=tag, value=value):
+            await world.registry.set_version_tag(model, version, tag, value)
+            world.models.touch(model)
+        case CloseRun(run_id=run_id):
+            await world.registry.close_run(run_id)
+
+
+def _about(key: Key) -> dict[str, str]:
+    return {"kind": key.kind, "namespace": key.namespace, "name": key.name}
+
+
+async def _refuse_foreign(key: Key, uid: str, manifest: Manifest, world: World) -> None:
+    """Before the first apply: an object of our name that is not ours is left alone.
+
+    The watch is filtered by our label and cannot see it, so this looks without a filter.
+    """
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    found = world.cache.get(Key(kind, key.namespace, name))
+    if found is None:
+        try:
+            found = await world.cluster.get(kind, key.namespace, name)
+        except Missing:
+            return
+    owners = found["metadata"].get("ownerReferences") or ()
+    if any(owner.get("uid") == uid for owner in owners):
+        return
+    world.foreign[key] = f"{kind}/{name}"
+    raise Conflict(f"{kind} {name} exists and is not ours")

@@ -1,0 +1,63 @@
+"""A complete LIST of every kind from time to time: every lost event is bounded by one period."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from linnet.api import labels
+from linnet.ports import Manifest, Missing, Rejected, Unavailable
+from linnet.shell.handlers import OURS, Watcher
+from linnet.shell.world import World
+
+LOG = logging.getLogger("linnet.resync")
+JITTER = 0.1
+
+
+async def once(world: World, watcher: Watcher) -> None:
+    """List all kinds, prune what vanished, and ask for a pass over every object of ours."""
+    for kind in watcher.kinds():
+        for namespace in world.settings.namespaces or (None,):
+            # What is cached now and not listed then has vanished; what came in between stays.
+            try:
+                listed = await world.cluster.list(kind, namespace)
+            except (Unavailable, Rejected, Missing) as error:
+                LOG.warning("%s could not be listed: %s", kind, error)
+                continue
+            _take(kind, namespace, [obj for obj in listed if _concerns(obj)], world, watcher)
+    models = {
+        str(obj["spec"]["model"]["name"])
+        for kind in ("TrainingJob", "ModelDeployment")
+        for obj in world.cache.of_kind(kind)
+    }
+    world.models.forget(models)
+    world.synced = True
+
+
+def _concerns(obj: Manifest) -> bool:
+    if obj["kind"] in (*OURS, "Gateway"):
+        return True
+    found = obj["metadata"].get("labels") or {}
+    return bool(found.get(labels.MANAGED_BY) == labels.MANAGED_BY_LINNET)
+
+
+def _take(
+    kind: str, namespace: str | None, listed: list[Manifest], world: World, watcher: Watcher
+) -> None:
+    for gone in world.cache.prune(kind, namespace, listed):
+        watcher.wake(gone)
+    for obj in listed:
+        if kind != "Gateway" and not world.settings.watches(obj["metadata"]["namespace"]):
+            continue
+        world.cache.update(obj)
+        if kind in OURS:
+            watcher.wake(obj)
+
+
+async def run(world: World, watcher: Watcher) -> None:
+    """Resync until cancelled; the first time at once."""
+    period = world.settings.resync.total_seconds()
+    while True:
+        await once(world, watcher)
+        await asyncio.sleep(period * random.uniform(1 - JITTER, 1 + JITTER))
