@@ -220,6 +220,8 @@ class Replay:
             server.close()
         for link in self._links:
             link.writer.close()
+            with contextlib.suppress(OSError):
+                await link.writer.wait_closed()
 
     def totals(self) -> dict[str, Any]:
         """Return the counts of the run, and the first error text of each version and status."""

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,12 @@ def free_base() -> int:
 class Running:
     """A real server process."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *command: str, **environment: str) -> None:
         self.base = free_base()
+        self.before_ready: set[tuple[int, bytes]] = set()
+        """What `/readyz` said until it said 200."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "linnet_server", "serve"],
+            [sys.executable, *(command or ("-m", "linnet_server", "serve"))],
             env={
                 **os.environ,
                 "LINNET_MODEL_DIR": str(folder),
@@ -197,11 +200,13 @@ class Running:
             if self.process.poll() is not None:
                 raise AssertionError(self.end())
             try:
-                if self.get(1, "/readyz")[0] == 200:
+                answer = self.get(1, "/readyz")
+                if answer[0] == 200:
                     return self
+                self.before_ready.add(answer)
             except OSError:
                 pass
-            time.sleep(0.1)
+            time.sleep(0.05)
         raise AssertionError("the server did not get ready")
 
     def get(self, offset: int, path: str) -> tuple[int, bytes]:
@@ -219,6 +224,23 @@ class Running:
             self.process.terminate()
         self.errors += self.process.communicate(timeout=30)[1]
         return self.errors
+
+
+STUB = str(Path(__file__).with_name("stub_server.py"))
+
+
+@pytest.fixture
+def start_stub(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Return a function that starts a server process with a stub for a model."""
+    started: list[Running] = []
+
+    def start(**environment: str) -> Running:
+        started.append(Running(tmp_path / "model", STUB, **environment))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.end()
 
 
 @pytest.fixture(scope="session")
