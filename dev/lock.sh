@@ -11,4 +11,5 @@ compile() { # file, options...
 }
 compile operator.txt --extra operator
 compile pods.txt --extra trainer --extra server --extra monitor
+compile demo.txt --extra demo --no-deps
 compile dev.txt --all-extras --override locks/overrides.txt

@@ -29,6 +29,7 @@ VERSITYGW = f"{PREFIX}/versitygw:v1.8.0"
 MLFLOW = f"{PREFIX}/mlflow:3.17.2"
 
 TARGETS = {
+    "demo": ("locks/pods.txt", "locks/demo.txt", "examples/demo"),
     "operator": ("locks/operator.txt", "operator", "trainer", "server", "monitor"),
     "trainer": ("locks/pods.txt", "trainer"),
     "server": ("locks/pods.txt", "server"),
