@@ -7,6 +7,7 @@ connections, then wait for the busy ones.
 """
 
 import asyncio
+import errno
 import importlib.metadata
 import os
 import signal
@@ -138,13 +139,19 @@ class Server:
         )
 
     async def _listen(self, site: Site, port: int) -> asyncio.Server:
+        """Listen on every address; on a node without IPv6, on those of IPv4."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(
-            lambda: Connection(site),
-            None,
-            port - contract.PORT_WEIGHTED + self._settings.port_base,
-            backlog=BACKLOG,
-        )
+        number = port - contract.PORT_WEIGHTED + self._settings.port_base
+
+        def make() -> Connection:
+            return Connection(site)
+
+        try:
+            return await loop.create_server(make, None, number, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            return await loop.create_server(make, "0.0.0.0", number, backlog=BACKLOG)
 
     async def _sweep(self, probes: list[Site]) -> None:
         loop = asyncio.get_running_loop()
