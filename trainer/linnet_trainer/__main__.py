@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linnet_trainer import contract
+from linnet_trainer import contract, progress
 from linnet_trainer.contract import Exit, Reason, Result
 from linnet_trainer.errors import Refusal, Unavailable
 from linnet_trainer.progress import say
@@ -121,7 +121,12 @@ def _record(result: Result, tracker: Tracker) -> None:
     """Write the result where it lasts, then end the run."""
     text = contract.render(result)
     tracker.log_text(text, "result.json")
-    tracker.set_tag(contract.TAG_RESULT, text)
+    tags = {contract.TAG_RESULT: text}
+    if result.outcome is not contract.Outcome.ERROR:
+        passed = result.outcome is contract.Outcome.PASSED
+        stage = contract.Stage.REGISTERING if passed else contract.Stage.EVALUATING
+        tags[contract.TAG_PROGRESS] = progress.render(stage, 100, result.message)
+    tracker.set_tags(tags)
     tracker.close_run("FAILED" if result.exit is Exit.ERROR else "FINISHED")
 
 

@@ -27,8 +27,13 @@ class Progress:
         """Report a stage, or progress inside it."""
         share = PERCENT[stage] if percent is None else percent
         say(f"{stage} {share:3d} %  {message}")
-        document = {"stage": str(stage), "percent": share, "message": cut(message, 200)}
-        self._set_tag(TAG_PROGRESS, json.dumps(document, ensure_ascii=False))
+        self._set_tag(TAG_PROGRESS, render(stage, share, message))
+
+
+def render(stage: Stage, percent: int, message: str) -> str:
+    """Render the tag's value."""
+    document = {"stage": str(stage), "percent": percent, "message": cut(message, 200)}
+    return json.dumps(document, ensure_ascii=False)
 
 
 def say(line: str) -> None:

@@ -267,6 +267,7 @@ class Tracker:
                     run_id=self.run_id,
                     tags=dict(tags),
                     model_id=model_id,
+                    await_creation_for=0,
                 )
             )
         # A create whose answer was lost may have been repeated by the client: the first one stands.
@@ -366,6 +367,7 @@ def prepare_environment() -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
         "AWS_MAX_ATTEMPTS": "3",
         "AWS_RETRY_MODE": "standard",

@@ -25,7 +25,7 @@ from linnet_trainer import (
 )
 from linnet_trainer.contract import Gate, GateReason, Outcome, Reason, Result, Stage
 from linnet_trainer.errors import Refusal
-from linnet_trainer.progress import Progress
+from linnet_trainer.progress import Progress, say
 from linnet_trainer.recipe import Recipe, render_time
 from linnet_trainer.registry import Tracker
 
@@ -184,7 +184,7 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
     tracker.log_metrics(_spread(scores))
     model, warned = fit.fit(pipeline, table, values, recipe.steps)
     for line in dict.fromkeys(said + warned):
-        print(f"warning while fitting: {line}")
+        say(f"warning while fitting: {line}")
     return Fitted(
         pipeline=model,
         folds=tuple(scores),
@@ -262,7 +262,7 @@ def _evaluate(
 
 def _register(result: Result, tags: Mapping[str, str], recipe: Recipe, tracker: Tracker) -> Result:
     version, created = tracker.register(model_id=result.model_id, tags=tags)
-    print(f"version {version} of '{recipe.model}' {'created' if created else 'found'}")
+    say(f"version {version} of '{recipe.model}' {'created' if created else 'found'}")
     return replace(result, version=version)
 
 
@@ -291,7 +291,11 @@ def _upload(
         metrics=scores,
         seed=recipe.seed,
     )
-    chosen = _sample(len(held.holdout), manifest.SAMPLES, recipe.seed)
+    # A value that is missing where training had none is refused by the server: no sample has it.
+    required = ~ready.table.iloc[held.training].isna().any()
+    names = required.index[required]
+    answered = np.flatnonzero(ready.table.iloc[held.holdout][names].notna().all(axis=1))
+    chosen = answered[_sample(len(answered), manifest.SAMPLES, recipe.seed)]
     samples = ready.table.iloc[held.holdout[chosen]]
     told = evaluate.Answers(
         probability=np.asarray(answers.probability)[chosen],
