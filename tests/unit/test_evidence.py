@@ -1,4 +1,4 @@
-"""The e-process reproduces every test vector of the rollout reference, section 4.11, that it uses."""
+"""The e-process reproduces the test vectors of the rollout reference, section 4.11."""
 
 import math
 
@@ -89,6 +89,65 @@ def test_no_regression_process() -> None:
 )
 def test_acceptable_process(p0: float, n: int, k: int, expected: float) -> None:
     assert math.exp(evidence.log_acceptable(n, k, p0)) == pytest.approx(expected, rel=2e-9)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "expected"), [(9, 2, 6.129311080), (11, 0, 147.884402881), (10, 0, 86.415779834)]
+)
+def test_mcnemar_process_on_pairs(b: int, c: int, expected: float) -> None:
+    close(math.exp(evidence.log_mcnemar(b, c)), expected)
+
+
+def test_betting_process_on_scores() -> None:
+    sums = [0.0] * len(evidence.SCORE_BETS)
+    for difference in (0.10, 0.0, 0.25, 0.15):
+        gains = evidence.betting_gains(difference, 0.005)
+        sums = [old + gain for old, gain in zip(sums, gains, strict=True)]
+    close(math.exp(evidence.log_mean(sums)), 1.160247361)
+
+
+def test_a_difference_of_scores_outside_its_bounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="between -1 and 1"):
+        evidence.betting_gains(1.5, 0.005)
+
+
+def test_objective_process() -> None:
+    close(math.exp(evidence.log_objective(200, 9, 0.02)), 4.272874165)
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"), [(200, 0.300314638), (250, 236.630952439), (140, 21404.406002190)]
+)
+def test_share_mismatch_process(k: int, expected: float) -> None:
+    assert math.exp(evidence.log_share_mismatch(1000, k, 0.2)) == pytest.approx(expected, rel=3e-9)
+
+
+def test_a_share_of_nothing_or_everything_cannot_be_checked() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        evidence.log_share_mismatch(10, 5, 1.0)
+
+
+NOISY = (
+    Block(200, 2, 800, 8),
+    Block(200, 9, 800, 3),
+    Block(200, 0, 800, 12),
+    Block(200, 7, 800, 5),
+)
+QUIET = (
+    Block(2000, 20, 8000, 80),
+    Block(2000, 22, 8000, 78),
+    Block(2000, 18, 8000, 83),
+    Block(2000, 21, 8000, 79),
+)
+
+
+def test_precision_is_small_where_champion_pods_differ_and_large_where_they_do_not() -> None:
+    assert evidence.choose_precision(NOISY * 4) == 5
+    assert evidence.choose_precision(QUIET * 10) == 1280
+
+
+def test_precision_is_assumed_where_no_block_tells_anything() -> None:
+    assert evidence.choose_precision([Block(200, 1, 800, 0)] * 10) == evidence.ASSUMED_PRECISION
 
 
 def test_the_expected_exact_evidence_is_one_at_the_null_odds_ratio() -> None:

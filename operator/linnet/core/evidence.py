@@ -27,6 +27,15 @@ DISASTER_SHARE = 0.1
 ASSUMED_PRECISION = 5.0
 MINIMUM_BLOCK = 5
 """Requests that each arm must have before a block is closed."""
+PAIR_BETS = (0.55, 0.6, 0.65, 0.7, 0.8, 0.9)
+"""Shares of discordant pairs against the candidate that McNemar's process bets on."""
+SCORE_BETS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Stakes of the process on pairs of scores."""
+SHARE_PRIOR = 100.0
+PRECISIONS = (
+    5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0, 2560.0, 1e4, 1e5, 1e6,
+)  # fmt: skip
+"""What a precision is chosen from."""
 
 _LOG_ZERO = -math.inf
 
@@ -222,15 +231,86 @@ def log_no_regression(a: Sequence[float], margin: float) -> float:
     return log_sum_exp(a[grid_index(psi)] - at_margin for psi in (1.0, 0.8)) - math.log(2)
 
 
-def log_acceptable(n: int, k: int, p0: float) -> float:
-    """Logarithm of G: evidence against "the candidate's own error rate >= p0" (one sample)."""
+def _log_one_sample(n: int, k: int, p0: float, bets: Sequence[float]) -> float:
+    """Logarithm of the mean over odds ratios of `psi^k / (1 - p0 + p0 psi)^n`, with `0^0 = 1`."""
 
     def log_term(psi: float) -> float:
         log_psi = math.log(psi) if psi > 0 else _LOG_ZERO
         gain = k * log_psi if k > 0 else 0.0
         return gain - n * math.log1p(-p0 + p0 * psi)
 
-    return log_sum_exp(log_term(psi) for psi in (0.0, 0.2)) - math.log(2)
+    return log_sum_exp(log_term(psi) for psi in bets) - math.log(len(bets))
+
+
+def log_acceptable(n: int, k: int, p0: float) -> float:
+    """Logarithm of G: evidence against "the candidate's own error rate >= p0" (one sample)."""
+    return _log_one_sample(n, k, p0, (0.0, 0.2))
+
+
+def log_objective(n: int, k: int, p0: float) -> float:
+    """Logarithm of the evidence against "the arm's own rate <= p0" (reference 4.5, `objective`).
+
+    The same process judges `disagreement`, with `p0` the largest rate that is accepted.
+    """
+    return _log_one_sample(n, k, p0, BETS)
+
+
+def log_mcnemar(b: int, c: int) -> float:
+    """Logarithm of the evidence of pairs that the candidate is worse (reference 4.5, McNemar).
+
+    Of the pairs where one of two is wrong, `b` are the candidate's and `c` the champion's; their
+    order does not matter.
+    """
+    terms = (b * math.log(2 * q) + c * math.log(2 - 2 * q) for q in PAIR_BETS)
+    return log_sum_exp(terms) - math.log(len(PAIR_BETS))
+
+
+def betting_gains(difference: float, tolerance: float) -> tuple[float, ...]:
+    """Log gain of each bet of `SCORE_BETS` on one pair of scores (reference 4.5, `pairedScore`).
+
+    `difference` is the champion's score less the candidate's, in [-1, 1]; E is the mean over bets
+    of the exponentials of their sums (`log_mean`).
+    """
+    if not -1 <= difference <= 1:
+        raise ValueError(f"a difference of scores lies between -1 and 1, {difference} does not")
+    scaled = (difference - tolerance) / (1 + tolerance)
+    return tuple(math.log1p(bet * scaled) for bet in SCORE_BETS)
+
+
+def log_mean(logs: Sequence[float]) -> float:
+    """Logarithm of the plain mean of what is given by logarithms."""
+    return log_sum_exp(logs) - math.log(len(logs))
+
+
+def log_share_mismatch(n: int, k: int, share: float) -> float:
+    """Logarithm of the evidence that `k` of `n` requests is not a share of `share` (reference 4.7).
+
+    A Beta prior of weight 100 around the configured share; it measures the gateway, not the model.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"only a share between 0 and 1 can be checked, not {share}")
+    a, b = SHARE_PRIOR * share, SHARE_PRIOR * (1 - share)
+    likelihood = k * math.log(share) + (n - k) * math.log1p(-share)
+    return _log_beta(a + k, b + n - k) - _log_beta(a, b) - likelihood
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def choose_precision(blocks: Iterable[Block]) -> float:
+    """Precision learnt from A/A blocks of the champion's pods (reference 4.4).
+
+    The smallest of `PRECISIONS` whose log likelihood is within 2 of the best, over the blocks with
+    more than one bad request (the others say nothing) and without the floor.
+    """
+    telling = [block for block in blocks if block.k1 + block.k0 > 1]
+    if not telling:
+        return ASSUMED_PRECISION
+    likelihoods = [sum(learned(block, 1.0, tau) for block in telling) for tau in PRECISIONS]
+    best = max(likelihoods)
+    pairs = zip(PRECISIONS, likelihoods, strict=True)
+    return next(tau for tau, value in pairs if value >= best - 2)
 
 
 def interval(a: Sequence[float]) -> tuple[float, float]:
