@@ -8,52 +8,77 @@ fake is only what stands outside the operator. Every write may be the last one b
 from __future__ import annotations
 
 import asyncio
-import copy
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from linnet.api import labels
 from linnet.api.shared import format_time
 from linnet.core.registry import ModelView, RunView, VersionView
 from linnet.core.rollout.state import ScrapedPage, ScrapeTarget
-from linnet.ports import Conflict, Missing, Unavailable
+from linnet.ports import Conflict, Missing, Rejected, Unavailable
 from linnet.shell import reconcile
-from linnet.shell.cache import Cache, Key
+from linnet.shell.cache import Cache, Key, key_of
 from linnet.shell.registry import Known
 from linnet.shell.settings import parse
 from linnet.shell.world import World
+from linnet_trainer import contract as trainer
 
 Manifest = dict[str, Any]
 RESYNC = timedelta(seconds=60)
 START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 NAMESPACE = "team"
+SETTINGS = parse(["--tracking-uri", "http://mlflow:5000"], {})
 
 
 class Crash(Exception):
     """The process died right after a write was committed."""
 
 
-class FakeCluster:
-    """An API server: resourceVersions, uids, generations, server-side apply, scale, status."""
+def copied(value: Any) -> Any:
+    """A copy of JSON, several times faster than `copy.deepcopy`."""
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value
 
-    def __init__(self) -> None:
+
+class FakeCluster:
+    """An API server: resourceVersions, uids, generations, server-side apply, scale, status.
+
+    `fail(verb, kind, error)` makes calls fail; `crash_after = n` lets n more writes pass and kills
+    the process right after the next one was committed, `lose_after = n` drops its answer instead.
+    """
+
+    def __init__(self, *, identity: str = "linnet-system/linnet-operator") -> None:
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.writes: list[str] = []
+        self.calls: list[str] = []
         self.events: list[Manifest] = []
         self.crash_after: int | None = None
+        self.lose_after: int | None = None
         self.failing: dict[tuple[str, str], Exception] = {}
         self.now = START
         self.version = 100
+        self.manager = labels.status_field_manager(identity)
+        self.status_managers: dict[tuple[str, str, str], str] = {}
+        """Who owns the status of an object, where somebody wrote it."""
+        self._applied: dict[tuple[str, str, str], Manifest] = {}
         self._uids = 0
 
     def fail(self, verb: str, kind: str, error: Exception) -> None:
         """Make every call of a verb on a kind fail."""
         self.failing[verb, kind] = error
 
+    def mend(self) -> None:
+        """No call fails any more."""
+        self.failing.clear()
+
     def _check(self, verb: str, kind: str) -> None:
+        self.calls.append(f"{verb} {kind}")
         if (verb, kind) in self.failing:
             raise self.failing[verb, kind]
 
@@ -61,26 +86,28 @@ class FakeCluster:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
 
-    def put(self, obj: Manifest) -> Manifest:
+    def put(self, obj: Mapping[str, Any]) -> Manifest:
         """Store an object as somebody else than the operator would."""
         key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
         before = self.objects.get(key)
-        obj = copy.deepcopy(obj)
+        if before == obj:
+            return before
+        stored: Manifest = copied(obj)
         if before is None:
             self._uids += 1
-            obj["metadata"].setdefault("uid", f"uid-{self._uids}")
-            obj["metadata"].setdefault("creationTimestamp", format_time(self.now))
-            obj["metadata"]["generation"] = 1
-        elif before == obj:
-            return before
-        elif before.get("spec") != obj.get("spec"):
-            obj["metadata"]["generation"] = before["metadata"]["generation"] + 1
-        self._stamp(obj)
-        self.objects[key] = obj
-        return obj
+            stored["metadata"].setdefault("uid", f"uid-{self._uids}")
+            stored["metadata"].setdefault("creationTimestamp", format_time(self.now))
+            stored["metadata"]["generation"] = 1
+        elif before.get("spec") != stored.get("spec"):
+            stored["metadata"]["generation"] = before["metadata"]["generation"] + 1
+        self._stamp(stored)
+        self.objects[key] = stored
+        return stored
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object and what it owns, as garbage collection does."""
         gone = self.objects.pop((kind, namespace, name))
+        self._applied.pop((kind, namespace, name), None)
         uid = gone["metadata"]["uid"]
         owned = [
             key
@@ -88,38 +115,58 @@ class FakeCluster:
             if any(o["uid"] == uid for o in obj["metadata"].get("ownerReferences", ()))
         ]
         for key in owned:
-            self.remove(*key)
+            if key in self.objects:
+                self.remove(*key)
 
     def _written(self, verb: str, obj: Manifest) -> None:
         self.writes.append(f"{verb} {obj['kind']} {obj['metadata']['name']}")
+        self.committed()
+
+    def committed(self) -> None:
+        """A write of the operator was committed, here or in the registry."""
         if self.crash_after is not None:
             self.crash_after -= 1
             if self.crash_after < 0:
                 self.crash_after = None
                 raise Crash
+        if self.lose_after is not None:
+            self.lose_after -= 1
+            if self.lose_after < 0:
+                self.lose_after = None
+                raise Unavailable("the API server did not answer: connection reset")
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest:
         self._check("get", kind)
+        return self._copy(kind, namespace, name)
+
+    def _copy(self, kind: str, namespace: str, name: str) -> Manifest:
         found = self.objects.get((kind, namespace, name))
         if found is None:
             raise Missing(f"{kind} {name} not found")
-        return copy.deepcopy(found)
+        return dict(copied(found))
 
     async def list(self, kind: str, namespace: str | None = None) -> Sequence[Manifest]:
-        return [copy.deepcopy(obj) for key, obj in self.objects.items() if key[0] == kind]
+        self._check("list", kind)
+        return [
+            copied(obj)
+            for key, obj in self.objects.items()
+            if key[0] == kind and namespace in (None, key[1])
+        ]
 
     async def apply(self, manifest: Mapping[str, Any]) -> Manifest:
         kind, meta = manifest["kind"], manifest["metadata"]
         self._check("apply", kind)
-        before = self.objects.get((kind, meta["namespace"], meta["name"]))
-        merged = _merge(before or {}, manifest)
+        key = (kind, meta["namespace"], meta["name"])
+        before = self.objects.get(key)
+        merged = _merge(_without_dropped(before or {}, self._applied.get(key), manifest), manifest)
+        self._applied[key] = copied(manifest)
         if kind == "Deployment":
             merged["spec"].setdefault("replicas", 1)
         if before is not None and merged == before:
-            return copy.deepcopy(before)
+            return dict(copied(before))
         stored = self.put(merged)
         self._written("apply", stored)
-        return copy.deepcopy(stored)
+        return dict(copied(stored))
 
     async def create(self, manifest: Mapping[str, Any]) -> Manifest:
         kind, meta = manifest["kind"], manifest["metadata"]
@@ -129,26 +176,28 @@ class FakeCluster:
             return dict(manifest)
         known = self.objects.get((kind, meta["namespace"], meta["name"]))
         if known is not None:
-            return copy.deepcopy(known)
-        stored = self.put(copy.deepcopy(dict(manifest)))
+            return dict(copied(known))
+        stored = self.put(manifest)
         self._written("create", stored)
-        return copy.deepcopy(stored)
+        return dict(copied(stored))
 
     async def patch(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, Any]
     ) -> Manifest:
         self._check("patch", kind)
-        before = await self.get(kind, namespace, name)
+        before = self._copy(kind, namespace, name)
         stored = self.put(_merge(before, patch))
         self._written("patch", stored)
-        return copy.deepcopy(stored)
+        return dict(copied(stored))
 
     async def scale(self, namespace: str, name: str, replicas: int) -> None:
-        before = await self.get("Deployment", namespace, name)
+        self._check("scale", "Deployment")
+        before = self._copy("Deployment", namespace, name)
         before["spec"]["replicas"] = replicas
         self._written("scale", self.put(before))
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        self._check("delete", kind)
         found = self.objects.get((kind, namespace, name))
         if found is not None and found["metadata"]["uid"] == uid:
             self.remove(kind, namespace, name)
@@ -157,19 +206,41 @@ class FakeCluster:
     async def apply_status(self, manifest: Mapping[str, Any], *, force: bool = False) -> Manifest:
         kind, meta = manifest["kind"], manifest["metadata"]
         self._check("status", kind)
-        before = await self.get(kind, meta["namespace"], meta["name"])
-        if before["metadata"]["resourceVersion"] != meta["resourceVersion"]:
-            raise Conflict("the object has been modified")
-        before["status"] = copy.deepcopy(dict(manifest["status"]))
+        key = (kind, meta["namespace"], meta["name"])
+        before = self._copy(*key)
+        for field_name in ("resourceVersion", "uid"):
+            given = meta.get(field_name)
+            if given is not None and given != before["metadata"][field_name]:
+                raise Conflict("the object has been modified")
+        owner = self.status_managers.get(key, self.manager)
+        if owner != self.manager and not force:
+            raise Conflict(f'Apply failed with 1 conflict: conflict with "{owner}"')
+        self.status_managers[key] = self.manager
+        if before.get("status") == manifest["status"]:
+            return before
+        before["status"] = copied(manifest["status"])
         self._stamp(before)
-        self.objects[kind, meta["namespace"], meta["name"]] = before
+        self.objects[key] = before
         self._written("status", before)
-        return copy.deepcopy(before)
+        return dict(copied(before))
+
+
+def _without_dropped(
+    live: Mapping[str, Any], last: Mapping[str, Any] | None, wanted: Mapping[str, Any]
+) -> Manifest:
+    """What is left of an object when fields that were applied before are no longer sent."""
+    kept: Manifest = copied(live)
+    for key, value in (last or {}).items():
+        if key not in wanted:
+            kept.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(wanted[key], Mapping) and key in kept:
+            kept[key] = _without_dropped(kept[key], value, wanted[key])
+    return kept
 
 
 def _merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Manifest:
     """A deep merge; None deletes, lists and selectors are replaced."""
-    merged = copy.deepcopy(dict(base))
+    merged: Manifest = dict(base)
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
@@ -180,29 +251,35 @@ def _merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Manifest:
         ):
             merged[key] = _merge(merged[key], value)
         else:
-            merged[key] = copy.deepcopy(value)
+            merged[key] = copied(value)
     return merged
 
 
 class FakeRegistry:
     """MLflow's registry: aliases and tags of one model, and runs of trainings."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, committed: Callable[[], None] = lambda: None) -> None:
         self.aliases: dict[str, str] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self.runs: list[RunView] = []
         self.down = False
         self.writes: list[str] = []
+        self._committed = committed
 
-    def add_version(self, version: str, *, content: str | None = None) -> None:
+    def add_version(self, version: str, *, content: str | None = None, **tags: str) -> None:
         self.versions[version] = {
             labels.VERSION_MANIFEST: f"sha-{version}",
             labels.VERSION_CONTENT: content or f"content-{version}",
+            **tags,
         }
 
     def _check(self) -> None:
         if self.down:
             raise Unavailable("connection refused")
+
+    def _write(self, what: str) -> None:
+        self.writes.append(what)
+        self._committed()
 
     async def model(self, name: str) -> ModelView:
         self._check()
@@ -221,12 +298,18 @@ class FakeRegistry:
 
     async def run(self, namespace: str, name: str, spec_hash: str) -> RunView | None:
         self._check()
-        return self.runs[-1] if self.runs else None
+        wanted = {
+            trainer.TAG_NAMESPACE: namespace,
+            trainer.TAG_NAME: name,
+            trainer.TAG_SPEC_HASH: spec_hash,
+        }
+        found = [run for run in self.runs if wanted.items() <= run.tags.items()]
+        return found[-1] if found else None
 
     async def set_alias(self, model: str, alias: str, version: str) -> None:
         self._check()
         self.aliases[alias] = version
-        self.writes.append(f"alias {alias}={version}")
+        self._write(f"alias {alias}={version}")
 
     async def set_version_tag(self, model: str, version: str, key: str, value: str | None) -> None:
         self._check()
@@ -234,11 +317,14 @@ class FakeRegistry:
             self.versions[version].pop(key, None)
         else:
             self.versions[version][key] = value
-        self.writes.append(f"tag {version} {key}")
+        self._write(f"tag {version} {key}")
 
     async def close_run(self, run_id: str) -> None:
         self._check()
-        self.writes.append(f"close {run_id}")
+        self.runs = [
+            replace(run, status="KILLED") if run.run_id == run_id else run for run in self.runs
+        ]
+        self._write(f"close {run_id}")
 
 
 class DirectModels:
@@ -280,75 +366,86 @@ class Behaviour:
 
 
 @dataclass(kw_only=True)
-class Simulation:
-    """One ModelDeployment in its small world."""
+class Loop:
+    """One object of ours, the operator's process, and time."""
 
     spec: Mapping[str, Any]
-    rate: float = 100.0
-    """User requests per second."""
-    seed: int = 1
-    behaviours: dict[str, Behaviour] = field(default_factory=dict)
-    gateway_up: bool = True
-    metrics_up: bool = True
+    kind: ClassVar[str]
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster()
-        self.registry = FakeRegistry()
+        self.registry = FakeRegistry(committed=self.cluster.committed)
         self.now = START
-        self.random = random.Random(self.seed)
-        self.counters: dict[str, dict[str, int]] = {}
-        self.served: dict[str, list[int]] = {}
-        self.unanswered = 0
-        self.pod_started: dict[str, datetime] = {}
-        self.key = Key("ModelDeployment", NAMESPACE, "delays")
+        self.key = Key(self.kind, NAMESPACE, "delays")
+        self.restarts = 0
+        self.passes = 0
         self._due = START
         self._seen: tuple[int, int, str] | None = None
-        self.invariants: list[Callable[[Simulation], None]] = []
+        self._kinds: set[str] = set()
+        self.invariants: list[Callable[[Self], None]] = []
         self.cluster.put(
             {
                 "apiVersion": "linnet.dev/v1alpha1",
-                "kind": "ModelDeployment",
+                "kind": self.kind,
                 "metadata": {"name": "delays", "namespace": NAMESPACE, "annotations": {}},
-                "spec": copy.deepcopy(dict(self.spec)),
+                "spec": copied(self.spec),
             }
         )
-        self.restart()
+        self.start()
+
+    def metrics(self) -> Any:
+        """The metric source."""
+        return None
+
+    def tick(self, seconds: float) -> None:
+        """Let the world do what it does in this time."""
+        raise NotImplementedError
 
     # -- the process --------------------------------------------------------------------------
 
-    def restart(self) -> None:
+    def start(self) -> None:
         """Start the operator anew: nothing is remembered but what the API server holds."""
         self.world = World(
             cluster=self.cluster,
             registry=self.registry,
             models=DirectModels(self.registry),  # type: ignore[arg-type]
-            metrics=self,  # type: ignore[arg-type]
+            metrics=self.metrics(),
             cache=Cache(),
             queue=QuietQueue(),  # type: ignore[arg-type]
-            settings=parse(["--tracking-uri", "http://mlflow:5000"], {}),
+            settings=SETTINGS,
             routes_exist=True,
             gateways_readable=False,
         )
 
     def _refresh(self) -> None:
-        cache = Cache()
+        """Bring the cache up to date, as watches and resync would."""
+        alive = set()
         for obj in self.cluster.objects.values():
             ours = obj["metadata"].get("labels", {}).get(labels.MANAGED_BY)
-            if obj["kind"] == self.key.kind or ours:
-                cache.update(obj)
-        self.world.cache = cache
+            if obj["kind"] == self.kind or ours:
+                alive.add(key_of(obj))
+                self.world.cache.update(obj)
+        kinds = {key.kind for key in alive}
+        for kind in kinds | self._kinds:
+            for obj in self.world.cache.of_kind(kind):
+                if key_of(obj) not in alive:
+                    self.world.cache.remove(obj)
+        self._kinds = kinds
 
     async def reconcile(self) -> timedelta | None:
         """One pass; a crash restarts the process."""
         self._refresh()
+        self.passes += 1
         try:
-            return await reconcile.model_deployment(self.key, self.world, now=self.now)
+            return await reconcile.RECONCILERS[self.kind](self.key, self.world, now=self.now)
         except Crash:
-            self.restart()
+            self.restarts += 1
+            self.start()
             return timedelta(0)
         except Conflict:
-            return timedelta(0)
-        except (Unavailable, Missing):
+            # The queue's back-off; a conflict is nothing that passes at the same moment.
+            return timedelta(seconds=1)
+        except (Rejected, Unavailable, Missing):
             return timedelta(seconds=1)
         finally:
             for check in self.invariants:
@@ -365,8 +462,10 @@ class Simulation:
                 return
         raise AssertionError("the loop does not come to rest at one moment")
 
-    async def run_async(self, seconds: float, until: Callable[[Simulation], bool] | None) -> bool:
+    async def run_async(self, seconds: float, until: Callable[[Self], bool] | None) -> bool:
         for _ in range(int(seconds)):
+            self.now += timedelta(seconds=1)
+            self.cluster.now = self.now
             self.tick(1.0)
             if self.now >= self._due or self._state() != self._seen:
                 await self.settle_now()
@@ -379,16 +478,78 @@ class Simulation:
         registry = f"{self.registry.aliases}{self.registry.down}{self.registry.versions}"
         return self.cluster.version, len(self.registry.writes), registry
 
-    def run(self, seconds: float, until: Callable[[Simulation], bool] | None = None) -> bool:
+    def run(self, seconds: float, until: Callable[[Self], bool] | None = None) -> bool:
         """Let virtual time pass, second by second; True when `until` came true."""
         return asyncio.run(self.run_async(seconds, until))
+
+    # -- what a test asks ---------------------------------------------------------------------
+
+    @property
+    def object(self) -> Manifest:
+        return self.cluster.objects[self.key.kind, NAMESPACE, "delays"]
+
+    @property
+    def status(self) -> Manifest:
+        found: Manifest = self.object.get("status") or {}
+        return found
+
+    @property
+    def writes(self) -> int:
+        """How often anything was written, here and in the registry."""
+        return len(self.cluster.writes) + len(self.registry.writes)
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        for condition in self.status.get("conditions", ()):
+            if condition["type"] == kind:
+                return condition["status"], condition["reason"]
+        return "", ""
+
+    def message(self, kind: str) -> str:
+        return next(
+            (c["message"] for c in self.status.get("conditions", ()) if c["type"] == kind), ""
+        )
+
+    def edit(self, change: Callable[[Manifest], object]) -> None:
+        """Edit the object as a user would."""
+        obj = copied(self.object)
+        change(obj)
+        self.cluster.put(obj)
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Names of the objects of a kind."""
+        return sorted(name for each, _, name in self.cluster.objects if each == kind)
+
+
+@dataclass(kw_only=True)
+class Simulation(Loop):
+    """One ModelDeployment in its small world."""
+
+    kind: ClassVar[str] = "ModelDeployment"
+    rate: float = 100.0
+    """User requests per second."""
+    seed: int = 1
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    gateway_up: bool = True
+    metrics_up: bool = True
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.counters: dict[str, dict[str, int]] = {}
+        self.served: dict[str, list[int]] = {}
+        self.unanswered = 0
+        self.pod_started: dict[str, datetime] = {}
+        self.held: set[str] = set()
+        """Versions that have had all traffic."""
+        super().__post_init__()
+
+    def metrics(self) -> Any:
+        return self
 
     # -- the world ----------------------------------------------------------------------------
 
     def tick(self, seconds: float) -> None:
         """Let kubelet, gateway and users do what they do in this time."""
-        self.now += timedelta(seconds=seconds)
-        self.cluster.now = self.now
         self._kubelet()
         self._gateway()
         self._users(seconds)
@@ -473,6 +634,7 @@ class Simulation:
         self.programmed = {
             ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]
         }
+        self.held |= {name for name, weight in self.programmed.items() if weight == 100}
 
     programmed: Mapping[str, int] = field(default_factory=dict, init=False)
 
@@ -549,33 +711,6 @@ class Simulation:
 
     # -- what a test asks ---------------------------------------------------------------------
 
-    @property
-    def object(self) -> Manifest:
-        return self.cluster.objects["ModelDeployment", NAMESPACE, "delays"]
-
-    @property
-    def status(self) -> Manifest:
-        found: Manifest = self.object.get("status") or {}
-        return found
-
-    def condition(self, kind: str) -> tuple[str, str]:
-        """Status and reason of a condition."""
-        for condition in self.status.get("conditions", ()):
-            if condition["type"] == kind:
-                return condition["status"], condition["reason"]
-        return "", ""
-
-    def message(self, kind: str) -> str:
-        return next(
-            (c["message"] for c in self.status.get("conditions", ()) if c["type"] == kind), ""
-        )
-
-    def edit(self, change: Callable[[Manifest], None]) -> None:
-        """Edit the object as a user would."""
-        obj = copy.deepcopy(self.object)
-        change(obj)
-        self.cluster.put(obj)
-
     def request(self, verb: str, revision: str | None = None) -> None:
         """Annotate the object with a request of this moment."""
         name = f"={revision}" if revision else ""
@@ -583,7 +718,7 @@ class Simulation:
         self.edit(lambda obj: obj["metadata"]["annotations"].update({labels.REQUEST: text}))
 
     def deployments(self) -> list[str]:
-        return sorted(name for kind, _, name in self.cluster.objects if kind == "Deployment")
+        return self.of_kind("Deployment")
 
     def facts(self) -> Manifest:
         """The end state, without times and names that carry them."""

@@ -25,10 +25,12 @@ _SCALE = {
 def covers(live: Any, wanted: Any) -> bool:
     """Whether everything in `wanted` stands in `live` too.
 
-    Maps may have more keys than wanted, but for selectors, which are atomic; lists are equal element by element; a quantity may be
-    written in another unit, as the API server normalises `1000m` to `1`; what is wanted empty may
-    be absent.
+    Maps may have more keys than wanted, but for selectors, which are atomic; lists are equal
+    element by element; a quantity may be written in another unit, as the API server normalises
+    `1000m` to `1`; what is wanted empty may be absent.
     """
+    if live == wanted:
+        return True
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
             return not wanted and live is None
@@ -42,8 +44,6 @@ def covers(live: Any, wanted: Any) -> bool:
         return len(live) == len(wanted) and all(
             covers(a, b) for a, b in zip(live, wanted, strict=True)
         )
-    if live == wanted:
-        return True
     # The API server leaves out fields with their zero value.
     if live is None:
         return wanted in ("", False, None)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from linnet_server import contract
@@ -403,8 +404,12 @@ def dump(state: State) -> str:
     return json.dumps([FORMAT, body], separators=(",", ":"))
 
 
+@lru_cache(maxsize=64)
 def load(text: str) -> State:
-    """The state back from status; raises ValueError for a format that this version cannot read."""
+    """The state back from status; raises ValueError for a format that this version cannot read.
+
+    A pass asks several times for the same text; a state is never changed, so one is shared.
+    """
     version, body = json.loads(text)
     if version != FORMAT:
         raise ValueError(f"analysis state has format {version}, this version reads {FORMAT}")
