@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from . import builds, certificates, cleanup, console, kubernetes, network, paths, processes, runtime
 
@@ -152,7 +153,7 @@ def _start_controllers() -> None:
 def _start_kubelet() -> None:
     # Pods inherit no resolver from the host: every name that they may know is in the cluster.
     resolver = paths.CONFIG / "resolv.conf"
-    resolver.write_text("")
+    _write(resolver, "")
     configuration = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -191,7 +192,7 @@ def _start_kubelet() -> None:
         "volumePluginDir": str(paths.STATE / "volume-plugins"),
     }
     file = paths.CONFIG / "kubelet.json"
-    file.write_text(json.dumps(configuration, indent=1))
+    _write(file, json.dumps(configuration, indent=1))
     _start(
         "kubelet",
         f"--config={file}",
@@ -215,8 +216,14 @@ def _start_proxy() -> None:
         "conntrack": {"maxPerCore": 0, "min": 0},
     }
     file = paths.CONFIG / "kube-proxy.json"
-    file.write_text(json.dumps(configuration, indent=1))
+    _write(file, json.dumps(configuration, indent=1))
     _start("kube-proxy", f"--config={file}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file unless it says so already: kube-proxy ends when its own is written to."""
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
 
 
 def _start(name: str, *flags: str) -> None:
