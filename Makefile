@@ -1,9 +1,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PY := .venv/bin/python
+CLUSTER := python3 -m dev.cluster
 
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .venv/.ready: pyproject.toml locks/dev.txt locks/overrides.txt
 	@dev/venv.sh
@@ -13,7 +13,46 @@ venv: .venv/.ready ## make the developers' environment in .venv
 check: venv ## ruff, mypy strict, import-linter, unit and property tests: under a minute
 	@dev/check.sh
 
+test: venv ## everything, the real cluster included: the README's test command
+	@dev/test.sh
+
+e2e: venv ## the part of `test` that needs the real cluster: API server, gateway, pods, faults
+	@dev/test.sh cluster e2e
+
+verify: venv ## generated files (CRDs, reference pages, roles) say what the code says
+	@.venv/bin/python dev/generate.py --check
+	@.venv/bin/python dev/rbac.py --check
+
+generate: venv ## write the generated files anew
+	@.venv/bin/python dev/generate.py
+	@.venv/bin/python dev/rbac.py
+
+cluster: ## a real Kubernetes cluster from one command (CONTEXT=name uses an existing one)
+	@$(CLUSTER) up $(if $(CONTEXT),--context $(CONTEXT))
+
+cluster-down: ## take the cluster away; nothing of it stays but the cache
+	@$(CLUSTER) down
+
+kubeconfig: ## print the path of the cluster's kubeconfig
+	@$(CLUSTER) kubeconfig
+
+images: cluster ## build the programs' images and load them into the cluster
+	@$(CLUSTER) images
+
+demo: venv images ## the story: train, serve, promote a better model, roll a bad one back
+	@.venv/bin/python -m dev.demo "$$($(CLUSTER) kubeconfig)"
+
+demo-down: ## take the demo and its operator away, keep the cluster
+	@dev/demo/down.sh
+
+bench: venv ## the verdict's error rates and costs; results lie under benchmarks/results
+	@.venv/bin/python -m benchmarks.verdict
+
+soak: venv images ## rollouts and rollbacks under load with pods killed at random, for an hour
+	@dev/test.sh soak
+
 lock: venv ## write locks/*.txt anew from pyproject.toml
 	@PATH=$(CURDIR)/.venv/bin:$$PATH dev/lock.sh
 
-.PHONY: help venv check lock
+.PHONY: help venv check test e2e verify generate cluster cluster-down kubeconfig images demo \
+	demo-down bench soak lock

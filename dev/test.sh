@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Run the tests by stage and say how many ran and how long each stage took.
+#   dev/test.sh              everything but soak
+#   dev/test.sh cluster e2e  these stages alone
+# Stages that need the real cluster start it and leave it running; `make cluster-down` ends it.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=(check verify pods statistics cluster e2e)
+export PATH="$PWD/.venv/bin:$PATH"
+report=() failed=0 total=0
+
+run() { # stage, command...
+  local stage=$1 started=$SECONDS log code ran
+  shift
+  log=$(mktemp)
+  echo
+  echo "== $stage"
+  "$@" 2>&1 | tee "$log"
+  code=${PIPESTATUS[0]}
+  ran=$(grep -aoE '[0-9]+ passed' "$log" | awk '{s += $1} END {print s + 0}')
+  rm -f "$log"
+  total=$((total + ran))
+  report+=("$(printf '%-12s %6d tests %5d s  %s' "$stage" "$ran" $((SECONDS - started)) "$([ "$code" = 0 ] && echo ok || echo FAILED)")")
+  [ "$code" = 0 ] || failed=1
+  return "$code"
+}
+
+cluster_up() { python3 -m dev.cluster up; }
+images() { python3 -m dev.cluster images; }
+verify() { python dev/generate.py --check && python dev/rbac.py --check; }
+
+needs_cluster=0
+for stage in "${stages[@]}"; do
+  case $stage in cluster | e2e | soak) needs_cluster=1 ;; esac
+done
+if [ $needs_cluster = 1 ]; then
+  run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
+  LINNET_KUBECONFIG=$(python3 -m dev.cluster kubeconfig)
+  export LINNET_KUBECONFIG
+fi
+
+for stage in "${stages[@]}"; do
+  case $stage in
+    check) run check dev/check.sh ;;
+    verify) run verify verify ;;
+    pods) run pods python -m pytest -q tests/trainer tests/server ;;
+    statistics) run statistics python -m pytest -q tests/statistics tests/shell tests/contracts ;;
+    cluster) run cluster python -m pytest -q tests/cluster ;;
+    e2e) run e2e python -m pytest -q tests/e2e ;;
+    soak) run soak python -m tests.soak ;;
+    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, e2e, soak" >&2; exit 2 ;;
+  esac
+done
+
+echo
+printf '%s\n' "${report[@]}"
+if [ $failed = 0 ]; then echo "$total passed, 0 failed"; else echo "$total passed, stages failed: see above"; fi
+exit $failed
