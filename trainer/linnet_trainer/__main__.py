@@ -37,10 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="train as the spec says and write the result document")
     parser.parse_args(arguments)
-    # A signal handler would wait for the end of a long call into compiled code; a thread does not.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     found: list[Tracker] = []
-    threading.Thread(target=_await_termination, args=(found,), daemon=True).start()
+    _watch_for_termination(found)
     return int(run(os.environ, found))
 
 
@@ -167,9 +165,23 @@ def _close(tracker: Tracker | None, status: str) -> None:
             tracker.close_run(status)
 
 
-def _await_termination(found: list[Tracker]) -> None:
+def _watch_for_termination(found: list[Tracker]) -> None:
+    """Start a thread that ends the process on SIGTERM.
+
+    Python runs a signal's handler when the main thread comes back from compiled code, which for a
+    fit may be after the grace period. The wake-up descriptor is written at once, in any thread.
+    """
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    threading.Thread(target=_await_termination, args=(receiver, found), daemon=True).start()
+
+
+def _await_termination(receiver: int, found: list[Tracker]) -> None:
     """On SIGTERM mark the run as killed, so that it does not look alive for ever, and leave."""
-    signal.sigwait({signal.SIGTERM})
+    while os.read(receiver, 1)[0] != signal.SIGTERM:
+        continue
     say("terminated: the next pod of this job goes on with the same run")
     if found and not found[0].tag(contract.TAG_RESULT):
         _close(found[0], "KILLED")

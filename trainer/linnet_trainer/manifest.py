@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 import types
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -90,21 +91,14 @@ def save(
     Raises:
         Refusal: the model holds a type that is not on the list of trusted ones.
     """
-    import mlflow.sklearn
-
     require_trusted(pipeline)
     nullable = {feature.name: bool(training[feature.name].isna().any()) for feature in features}
-    mlflow.sklearn.save_model(
+    _save_pipeline(
+        folder,
         pipeline,
-        str(folder),
-        mlflow_model=Model(
-            artifact_path=location, model_uuid=model_id, model_id=model_id, run_id=run_id
-        ),
-        serialization_format="skops",
-        skops_trusted_types=list(TRUSTED),
+        Model(artifact_path=location, model_uuid=model_id, model_id=model_id, run_id=run_id),
         signature=_signature(features, nullable, target),
-        input_example=_example(training, features),
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in _requirements()],
+        example=_example(training, features),
     )
     own = folder / FOLDER
     own.mkdir()
@@ -196,6 +190,26 @@ def digest(fitted: Any) -> str:
     state = hashlib.sha256()
     _walk(fitted, state, [])
     return f"sha256:{state.hexdigest()}"
+
+
+def _save_pipeline(
+    folder: Path, pipeline: Any, model: Model, *, signature: ModelSignature, example: pd.DataFrame
+) -> None:
+    import mlflow.sklearn
+
+    with warnings.catch_warnings():
+        # What MLflow warns of at its first import is about models of other kinds.
+        warnings.simplefilter("ignore")
+        mlflow.sklearn.save_model(
+            pipeline,
+            str(folder),
+            mlflow_model=model,
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED),
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _requirements()],
+        )
 
 
 def _walk(value: Any, state: Any, above: list[int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ BATCH = 100
 """MLflow takes so many parameters or tags a request."""
 
 LOST_RACES = 5
+
+_MISSING = re.compile(r"\(404\)|NoSuchKey|No such (artifact|file)|does not exist|Not Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,10 +413,7 @@ def _is_transport(error: Exception) -> bool:
 
 def _is_missing(error: BaseException | None) -> bool:
     while error is not None:
-        text = str(error)
-        if isinstance(error, FileNotFoundError) or "404" in text or "NoSuchKey" in text:
-            return True
-        if "No such" in text or "does not exist" in text or "Not Found" in text:
+        if isinstance(error, FileNotFoundError) or _MISSING.search(str(error)):
             return True
         error = error.__cause__
     return False

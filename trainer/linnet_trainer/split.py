@@ -172,7 +172,8 @@ def moments(times: pd.Series) -> np.ndarray[Any, np.dtype[np.datetime64]]:
 
 def _start(times: pd.Series, table: Table, validation: Validation) -> datetime:
     if validation.period is not None:
-        end = table.until or times.max().to_pydatetime()
+        # An open window ends with its last day: a holdout of days then has whole days.
+        end: datetime = table.until or times.max().ceil("D").to_pydatetime()
         return end - validation.period
     ordered = np.sort(moments(times))
     first = min(math.ceil((1 - (validation.fraction or 0.0)) * len(ordered)), len(ordered) - 1)

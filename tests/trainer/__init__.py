@@ -1,0 +1,1 @@
+"""Tests of the trainer; `world` has what they share."""
