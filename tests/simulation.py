@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from linnet.api import labels
-from linnet.api.shared import format_time
+from linnet.api.shared import format_time, parse_time
 from linnet.core.registry import ModelView, RunView, VersionView
 from linnet.core.rollout.state import ScrapedPage, ScrapeTarget
 from linnet.ports import Conflict, Missing, Rejected, Unavailable
@@ -534,6 +534,7 @@ class Simulation(Loop):
     metrics_up: bool = True
 
     def __post_init__(self) -> None:
+        self.programmed: dict[str, int] = {}
         self.random = random.Random(self.seed)
         self.counters: dict[str, dict[str, int]] = {}
         self.served: dict[str, list[int]] = {}
@@ -636,8 +637,6 @@ class Simulation(Loop):
         }
         self.held |= {name for name, weight in self.programmed.items() if weight == 100}
 
-    programmed: Mapping[str, int] = field(default_factory=dict, init=False)
-
     def _users(self, seconds: float) -> None:
         count = int(self.rate * seconds)
         shares = self._shares()
@@ -675,6 +674,8 @@ class Simulation(Loop):
             return {}
         only = service["spec"]["selector"].get(labels.REVISION)
         if only is not None:
+            if self._ready_pods(only):
+                self.held.add(str(only))
             return {str(only): 1}
         shares: dict[str, int] = {}
         for (kind, _, _), obj in self.cluster.objects.items():
@@ -762,3 +763,268 @@ def offer(simulation: Simulation, version: str, **behaviour: Any) -> None:
     simulation.registry.add_version(version, content=content)
     simulation.behaviours[version] = Behaviour(**behaviour)
     simulation.registry.aliases["challenger"] = version
+
+
+# -- trainings -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What one pod of a trainer does."""
+
+    outcome: str = "Passed"
+    """`Passed`, `Refused` or `Error`; or `Crash`, `OutOfMemory`: it leaves no document."""
+    seconds: float = 30.0
+    message_lost: bool = False
+    """The termination message is not there; the run's tag is."""
+    tag_lost: bool = False
+    """The run's tag is not there; the termination message is."""
+
+
+@dataclass(kw_only=True)
+class TrainingSimulation(Loop):
+    """One TrainingJob with a Job controller and a trainer in memory."""
+
+    kind: ClassVar[str] = "TrainingJob"
+    attempts: Sequence[Attempt] = (Attempt(),)
+    """One per pod; the last one is repeated."""
+
+    def __post_init__(self) -> None:
+        self.pods_started = 0
+        self.jobs_seen: set[str] = set()
+        """Uids of all Jobs that ever were."""
+        super().__post_init__()
+
+    def tick(self, seconds: float) -> None:
+        for (kind, _, _), obj in list(self.cluster.objects.items()):
+            if kind == "Job":
+                self.jobs_seen.add(obj["metadata"]["uid"])
+                self._job(obj)
+
+    # -- the Job controller ---------------------------------------------------------------------
+
+    def _pods(self, job: Manifest) -> list[Manifest]:
+        return [
+            obj
+            for (kind, _, _), obj in self.cluster.objects.items()
+            if kind == "Pod"
+            and any(o["uid"] == job["metadata"]["uid"] for o in obj["metadata"]["ownerReferences"])
+        ]
+
+    def _job(self, job: Manifest) -> None:
+        spec, status, pods = job["spec"], job.get("status") or {}, self._pods(job)
+        over = next((c for c in status.get("conditions", ()) if c["type"] != "Suspended"), None)
+        if over is not None:
+            ttl = spec.get("ttlSecondsAfterFinished")
+            age = (self.now - parse_time(over["lastTransitionTime"])).total_seconds()
+            if ttl is not None and age >= ttl:
+                self.cluster.remove("Job", NAMESPACE, job["metadata"]["name"])
+            return
+        running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
+        if spec.get("suspend"):
+            for pod in running:
+                self.cluster.remove("Pod", NAMESPACE, pod["metadata"]["name"])
+            self._job_status(job, {"conditions": [self._true("Suspended", "JobSuspended")]})
+            return
+        started = status.get("startTime") or format_time(self.now)
+        self._job_status(job, {"startTime": started})
+        limit = spec.get("activeDeadlineSeconds")
+        if limit is not None and (self.now - parse_time(started)).total_seconds() >= limit:
+            for pod in running:
+                self.cluster.remove("Pod", NAMESPACE, pod["metadata"]["name"])
+            self._end(job, "Failed", "DeadlineExceeded")
+            return
+        if running:
+            self._train(job, running[0])
+            return
+        codes = [_exit_code(pod) for pod in pods]
+        if 0 in codes:
+            self._end(job, "Complete", "CompletionsReached")
+        elif int(trainer.Exit.ERROR) in codes:
+            self._end(job, "Failed", "PodFailurePolicy")
+        elif len(codes) > spec["backoffLimit"]:
+            self._end(job, "Failed", "BackoffLimitExceeded")
+        else:
+            self._start_pod(job)
+
+    def _true(self, kind: str, reason: str) -> Manifest:
+        return {
+            "type": kind,
+            "status": "True",
+            "reason": reason,
+            "lastTransitionTime": format_time(self.now),
+        }
+
+    def _job_status(self, job: Manifest, status: Manifest) -> None:
+        before = (job.get("status") or {}).get("conditions", ())
+        kinds = [condition["type"] for condition in status.get("conditions", ())]
+        if (job.get("status") or {}).keys() == status.keys() and kinds == [
+            condition["type"] for condition in before
+        ]:
+            return
+        job_now = self.cluster.objects["Job", NAMESPACE, job["metadata"]["name"]]
+        self.cluster.put({**job_now, "status": status})
+
+    def _end(self, job: Manifest, kind: str, reason: str) -> None:
+        job_now = self.cluster.objects["Job", NAMESPACE, job["metadata"]["name"]]
+        conditions = [self._true(kind, reason)]
+        self.cluster.put({**job_now, "status": {**job_now["status"], "conditions": conditions}})
+
+    def _start_pod(self, job: Manifest) -> None:
+        self.pods_started += 1
+        self.cluster.put(
+            {
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{job['metadata']['name']}-0-{self.pods_started:05d}",
+                    "namespace": NAMESPACE,
+                    "labels": job["spec"]["template"]["metadata"]["labels"],
+                    "creationTimestamp": format_time(self.now),
+                    "ownerReferences": [
+                        {"uid": job["metadata"]["uid"], "kind": "Job", "controller": True}
+                    ],
+                },
+                "status": {"phase": "Running"},
+            }
+        )
+
+    # -- the trainer ----------------------------------------------------------------------------
+
+    def _train(self, job: Manifest, pod: Manifest) -> None:
+        attempt = self.attempts[min(self.pods_started, len(self.attempts)) - 1]
+        name = pod["metadata"]["name"]
+        variables = {
+            entry["name"]: entry.get("value", "")
+            for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+        run_id = f"run-{name}"
+        tags = {
+            trainer.TAG_NAMESPACE: variables[trainer.ENV_NAMESPACE],
+            trainer.TAG_NAME: variables[trainer.ENV_NAME],
+            trainer.TAG_SPEC_HASH: variables[trainer.ENV_SPEC_HASH],
+            trainer.TAG_JOB_UID: variables[trainer.ENV_JOB_UID],
+            trainer.TAG_PROGRESS: '{"stage": "Fitting", "percent": 50}',
+        }
+        age = (self.now - parse_time(pod["metadata"]["creationTimestamp"])).total_seconds()
+        if age < attempt.seconds:
+            self._record_run(run_id, "RUNNING", tags)
+            return
+        if attempt.outcome in ("Crash", "OutOfMemory"):
+            code = 137 if attempt.outcome == "OutOfMemory" else int(trainer.Exit.RETRY)
+            self._pod_end(pod, code, "Traceback\nKeyError: 'age'", attempt.outcome == "OutOfMemory")
+            return
+        document = self.document(variables, attempt.outcome, run_id)
+        text = trainer.render(document)
+        if not attempt.tag_lost:
+            tags[trainer.TAG_RESULT] = text
+        self._record_run(run_id, "FINISHED", tags)
+        self._pod_end(pod, int(document.exit), "" if attempt.message_lost else text, False)
+
+    def document(
+        self, variables: Mapping[str, str], outcome: str, run_id: str, *, version: str = ""
+    ) -> trainer.Result:
+        """The result document of a run; a passed one has registered its version, once."""
+        reasons = {
+            "Passed": trainer.Reason.COMPLETED,
+            "Refused": trainer.Reason.GATE_REFUSED,
+            "Error": trainer.Reason.INVALID_DATA,
+        }
+        passed = outcome == "Passed"
+        if passed and not version:
+            version = self._register(variables[trainer.ENV_JOB_UID])
+        gate = trainer.Gate(
+            name="minimum",
+            passed=passed,
+            value="0.71" if passed else "0.55",
+            bound="0.6",
+            n=1000,
+            reason=trainer.GateReason.AT_LEAST_MINIMUM
+            if passed
+            else trainer.GateReason.BELOW_THRESHOLD,
+            message="roc_auc 0.71" if passed else "roc_auc 0.55 is below 0.6",
+        )
+        return trainer.Result(
+            spec_hash=variables[trainer.ENV_SPEC_HASH],
+            job_uid=variables[trainer.ENV_JOB_UID],
+            outcome=trainer.Outcome(outcome),
+            reason=reasons[outcome],
+            message={
+                "Passed": "the gates passed",
+                "Refused": "gate minimum: roc_auc 0.55 is below 0.6",
+                "Error": "column 'late' is not in the table",
+            }[outcome],
+            run_id=run_id,
+            version=version if passed else "",
+            gates=() if outcome == "Error" else (gate,),
+        )
+
+    def _register(self, job_uid: str) -> str:
+        for version, tags in self.registry.versions.items():
+            if tags.get(trainer.TAG_JOB_UID) == job_uid:
+                return version
+        version = str(max((int(v) for v in self.registry.versions), default=0) + 1)
+        self.registry.add_version(version, **{trainer.TAG_JOB_UID: job_uid})
+        return version
+
+    def _record_run(self, run_id: str, status: str, tags: Mapping[str, str]) -> None:
+        view = RunView(run_id=run_id, experiment_id="1", status=status, tags=dict(tags))
+        known = [run.run_id for run in self.registry.runs]
+        if run_id in known:
+            self.registry.runs[known.index(run_id)] = view
+        else:
+            self.registry.runs.append(view)
+
+    def _pod_end(self, pod: Manifest, code: int, message: str, out_of_memory: bool) -> None:
+        ended = {
+            "exitCode": code,
+            "message": message,
+            "reason": "OOMKilled" if out_of_memory else "Completed",
+        }
+        status = {
+            "phase": "Failed" if code else "Succeeded",
+            "containerStatuses": [{"name": "trainer", "state": {"terminated": ended}}],
+        }
+        self.cluster.put({**pod, "status": status})
+
+    # -- what a test asks -------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has a result and nothing is left to do."""
+        return bool(self.status.get("result")) and (
+            self.condition("Complete")[0] == "True" or self.condition("Failed")[0] == "True"
+        )
+
+    def facts(self) -> Manifest:
+        """The end state, without times and ids."""
+        result = self.status.get("result") or {}
+        return {
+            "complete": self.condition("Complete"),
+            "promoted": self.condition("Promoted"),
+            "outcome": result.get("outcome"),
+            "reason": result.get("reason"),
+            "version": self.status.get("version"),
+            "aliases": dict(self.registry.aliases),
+            "versions": sorted(self.registry.versions),
+            "alias writes": [w for w in self.registry.writes if w.startswith("alias")],
+            "jobs": len(self.jobs_seen),
+            "config maps": self.of_kind("ConfigMap"),
+        }
+
+
+def _exit_code(pod: Manifest) -> int | None:
+    statuses = pod["status"].get("containerStatuses") or [{}]
+    return (statuses[0].get("state") or {}).get("terminated", {}).get("exitCode")
+
+
+TRAINING: Manifest = {
+    "model": {"name": "delays", "alias": "challenger"},
+    "data": {"table": {"uri": "s3://data/flights.parquet"}, "target": "late"},
+    "pipeline": {
+        "columns": {"numeric": ["distance"]},
+        "estimator": {"class": "LogisticRegression"},
+    },
+    "gates": [{"name": "minimum", "metric": "roc_auc", "minimum": "0.6"}],
+    "backoffLimit": 2,
+    "activeDeadlineSeconds": 600,
+}

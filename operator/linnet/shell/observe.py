@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from linnet.api import labels
 from linnet.api.model_deployment import ModelDeployment
 from linnet.api.shared import Model, parse_time
-from linnet.api.training_job import TrainingJob
+from linnet.api.training_job import ResultOutcome, TrainingJob
 from linnet.core import pods as pod_parts
 from linnet.core.registry import RunView
 from linnet.core.rollout import state as rollout
@@ -112,11 +112,15 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
 async def _with_registry(seen: training.Observation, world: World) -> training.Observation:
     """The registry's part, read only where something still depends on it."""
     status = seen.status
-    moved = status.alias is not None and status.alias.moved_time is not None
+    moved = status.alias is not None and (
+        status.alias.moved_time is not None or status.alias.version != status.version
+    )
     settled = status.result is not None and (
         status.version is None or moved or not seen.spec.model.alias
     )
-    if settled and status.run is not None:
+    # The run of a job that failed may still be open: it is closed once it was read again.
+    failed = status.result is not None and status.result.outcome is ResultOutcome.ERROR
+    if settled and status.run is not None and not failed:
         return seen
     try:
         run = await _run(seen, world)

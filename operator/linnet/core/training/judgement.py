@@ -51,10 +51,15 @@ def _say(kind: str, truth: Truth, reason: Reason | str, message: str) -> Conditi
     return Condition(type=kind, status=truth, reason=str(reason), message=message)
 
 
-def newer_holds_alias(seen: Observation, version: str) -> bool:
-    """Whether the alias already names this version's successor: it never moves backwards."""
+def newer_holder(seen: Observation, version: str) -> str | None:
+    """The successor of this version that the alias names already: it never moves backwards."""
     held = seen.model.aliases.get(seen.spec.model.alias) if seen.model is not None else None
-    return held is not None and int(held) > int(version)
+    return held if held is not None and int(held) > int(version) else None
+
+
+def yielded(status: Status) -> bool:
+    """Whether the alias was left to a newer version, for good: what moves it later is not ours."""
+    return status.alias is not None and status.alias.version != status.version
 
 
 def _complete(seen: Observation, status: Status) -> Condition:
@@ -141,15 +146,16 @@ def _promoted(seen: Observation, status: Status) -> Condition:
         return say(Truth.FALSE, reason, (gate.message if gate else None) or result.message)
     if not alias:
         return say(Truth.FALSE, Reason.ALIAS_NOT_ASKED, "`spec.model.alias` is empty")
+    if status.alias is not None and yielded(status):
+        return say(
+            Truth.FALSE, Reason.NEWER_VERSION_HOLDS_ALIAS,
+            f"alias '{alias}' names version {status.alias.version}, which is newer than "
+            f"{status.version}",
+        )  # fmt: skip
     if status.alias is not None and status.alias.moved_time is not None:
         return say(
             Truth.TRUE, _why_promoted(result), f"alias '{alias}' was moved to version "
             f"{status.version}",
-        )  # fmt: skip
-    if seen.model_read and status.alias is None and newer_holds_alias(seen, status.version):
-        return say(
-            Truth.FALSE, Reason.NEWER_VERSION_HOLDS_ALIAS,
-            f"alias '{alias}' names a newer version than {status.version}",
         )  # fmt: skip
     waiting = f": {seen.registry_error}" if seen.registry_error else ""
     return say(

@@ -132,8 +132,12 @@ def choose_job(seen: Observation, status: Status, now: datetime) -> Status:
 
 def finish(seen: Observation, status: Status, now: datetime) -> Status:
     """Record the result once the Job is over, or what was wrong when it left none."""
-    if status.result is not None or seen.job is None or status.spec_hash is None:
+    if status.result is not None or status.spec_hash is None:
         return status
+    if seen.job is None:
+        # Over and removed by its TTL while nobody looked: the run still says how it ended.
+        left = policy.document(seen, status.spec_hash)
+        return _finished(status, left, now) if left is not None else status
     complete = policy.job_condition(seen.job, "Complete")
     failed = policy.job_condition(seen.job, "Failed")
     if complete is None and failed is None:
@@ -197,13 +201,12 @@ def _finished(status: Status, found: contract.Result, now: datetime) -> Status:
 
 
 def decide_alias(seen: Observation, status: Status, now: datetime) -> Status:
-    """Record that the alias moves to the new version, unless a newer one holds it."""
+    """Record that the alias moves to the new version, or that a newer one holds it."""
     alias = seen.spec.model.alias
     if status.version is None or status.alias is not None or not alias or not seen.model_read:
         return status
-    if judgement.newer_holds_alias(seen, status.version):
-        return status
-    return _update(status, alias=AliasStatus(name=alias, version=status.version))
+    newer = judgement.newer_holder(seen, status.version)
+    return _update(status, alias=AliasStatus(name=alias, version=newer or status.version))
 
 
 def finish_alias(seen: Observation, status: Status, now: datetime) -> Status:
@@ -211,6 +214,12 @@ def finish_alias(seen: Observation, status: Status, now: datetime) -> Status:
     decided = status.alias
     if decided is None or decided.moved_time is not None or seen.model is None:
         return status
+    if judgement.yielded(status):
+        return status
+    newer = judgement.newer_holder(seen, decided.version)
+    if newer is not None:
+        # Somebody was faster between the decision and the write, or after a lost answer.
+        return _update(status, alias=AliasStatus(name=decided.name, version=newer))
     if seen.model.aliases.get(decided.name) != decided.version:
         return status
     moved = decided.model_copy(update={"moved_time": format_time(now)})
@@ -278,12 +287,13 @@ def actions(seen: Observation, status: Status) -> tuple[Action, ...]:
         config_map = resources.make_config_map(seen, status.spec_hash)
         if seen.config_map is None or not covers(seen.config_map, config_map):
             work.append(ApplyObject(manifest=config_map))
-        if seen.job is None:
+        # Whether a Job that is not there has already ended is told by its run: ask that first.
+        if seen.job is None and not seen.registry_error:
             work.append(CreateObject(manifest=resources.make_job(seen, status.spec_hash)))
     if seen.job is not None:
         work.extend(_mutable_fields(seen))
     decided = status.alias
-    if decided is not None and decided.moved_time is None:
+    if decided is not None and decided.moved_time is None and not judgement.yielded(status):
         work.append(
             SetAlias(model=seen.spec.model.name, alias=decided.name, version=decided.version)
         )
@@ -327,6 +337,8 @@ def _requeue(seen: Observation, status: Status) -> timedelta | None:
         return RETRY
     if status.result is None:
         return None if seen.spec.suspend and not seen.pods else POLL
+    if judgement.yielded(status):
+        return None
     if status.alias is not None and status.alias.moved_time is None:
         return POLL
     waiting = status.version is not None and seen.spec.model.alias and not seen.model_read
