@@ -9,12 +9,11 @@ and a folder of differences per layer, with the kernel's overlay marks for what 
 import json
 import os
 import stat
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from . import console, layout, paths
+from . import commands, console, layout, paths
 
 _HOME = paths.CACHE / "buildah"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -72,12 +71,7 @@ def run(*arguments: str) -> str:
     scratch.mkdir(parents=True, exist_ok=True)
     store = ["--root", str(_HOME / "root"), "--runroot", str(_HOME / "run")]
     command = ["buildah", *store, "--storage-driver", "overlay", *arguments]
-    environment = os.environ | {"TMPDIR": str(scratch)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        told = (done.stdout + done.stderr)[-4000:]
-        raise console.Failure(f"buildah {arguments[0]} failed:\n{told}")
-    return done.stdout
+    return commands.run(*command, env=os.environ | {"TMPDIR": str(scratch)})
 
 
 def _layers(name: str) -> list[dict[str, Any]]:

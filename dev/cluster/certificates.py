@@ -6,10 +6,9 @@ There is one authority for the API server, its clients and the kubelet, and one 
 
 import base64
 import json
-import subprocess
 from pathlib import Path
 
-from . import network, paths
+from . import commands, network, paths
 
 NODE = "linnet"
 SERVER = f"https://{network.NODE_ADDRESS}:6443"
@@ -105,4 +104,4 @@ def _encoded(name: str) -> str:
 
 
 def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True)
+    commands.run("openssl", *arguments)

@@ -36,10 +36,7 @@ def leftovers() -> list[str]:
     found = [f"process {process}" for process in processes.members()]
     for folder in (paths.CACHE, paths.RUN):
         found += [f"mount {mount}" for mount in mounts.below(folder)]
-    if Path("/sys/class/net", network.HOST_INTERFACE).exists():
-        found.append(f"interface {network.HOST_INTERFACE}")
-    if Path("/run/netns", network.NAMESPACE).exists():
-        found.append(f"network namespace {network.NAMESPACE}")
+    found += network.leftovers()
     return found
 
 

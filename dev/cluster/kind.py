@@ -1,9 +1,8 @@
 """A cluster by kind, where a Docker daemon answers: the same services, from their own images."""
 
 import shutil
-import subprocess
 
-from . import console, images, paths
+from . import commands, console, images, paths
 
 NAME = "linnet"
 
@@ -20,22 +19,24 @@ def is_possible() -> bool:
     """Whether Docker answers and kind and kubectl are there."""
     if not shutil.which("docker"):
         return False
-    if subprocess.run(["docker", "info"], capture_output=True).returncode:
+    if not commands.succeeds("docker", "info"):
         return False
     return bool(shutil.which("kind") and shutil.which("kubectl"))
 
 
 def up() -> None:
     """Bring the cluster up with the images of its services."""
-    if NAME not in _run("kind", "get", "clusters").split():
+    if NAME not in commands.run("kind", "get", "clusters").split():
         with console.step("kind cluster"):
-            _run("kind", "create", "cluster", "--name", NAME, "--wait", "180s",
+            commands.run("kind", "create", "cluster", "--name", NAME, "--wait", "180s",
                  "--kubeconfig", str(paths.KUBECONFIG))  # fmt: skip
-    _run("kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(paths.KUBECONFIG))
+    commands.run(
+        "kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(paths.KUBECONFIG)
+    )
     for ours, theirs in _PULLED.items():
         with console.step(f"image {theirs}"):
-            _run("docker", "pull", "--quiet", theirs)
-            _run("docker", "tag", theirs, ours)
+            commands.run("docker", "pull", "--quiet", theirs)
+            commands.run("docker", "tag", theirs, ours)
             load(ours)
     context = paths.SOURCE / "images"
     _build(images.MLFLOW, "--file", str(context / "mlflow.Dockerfile"), str(context))
@@ -52,22 +53,15 @@ def build(target: str) -> None:
 
 def load(name: str) -> None:
     """Bring an image that Docker has into the node."""
-    _run("kind", "load", "docker-image", name, "--name", NAME)
+    commands.run("kind", "load", "docker-image", name, "--name", NAME)
 
 
 def down() -> None:
     """Delete the cluster, if there is one."""
-    if is_possible() and NAME in _run("kind", "get", "clusters").split():
-        _run("kind", "delete", "cluster", "--name", NAME)
+    if is_possible() and NAME in commands.run("kind", "get", "clusters").split():
+        commands.run("kind", "delete", "cluster", "--name", NAME)
 
 
 def _build(name: str, *arguments: str) -> None:
-    _run("docker", "build", "--quiet", "--tag", name, "--build-arg", f"BASE={images.BASE}",
+    commands.run("docker", "build", "--quiet", "--tag", name, "--build-arg", f"BASE={images.BASE}",
          *arguments)  # fmt: skip
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise console.Failure(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
-    return done.stdout

@@ -1,10 +1,9 @@
 """Mounts below a folder: what has to be gone before the folder may be removed."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
-from . import console
+from . import commands, console
 
 
 def below(folder: Path) -> list[str]:
@@ -19,8 +18,8 @@ def unmount(folder: Path) -> None:
     # Twice, because mounts can be stacked.
     for _ in range(2):
         for mount in reversed(below(folder)):
-            if subprocess.run(["umount", mount], capture_output=True).returncode:
-                subprocess.run(["umount", "--lazy", mount], capture_output=True)
+            if not commands.succeeds("umount", mount):
+                commands.succeeds("umount", "--lazy", mount)
 
 
 def remove(folder: Path) -> None:

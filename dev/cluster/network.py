@@ -4,8 +4,9 @@ The host's own tables stay untouched, and nothing can leave: behind the node's d
 empty bridge. The one way in from the host is a pair of virtual interfaces, for the API server.
 """
 
-import subprocess
 from pathlib import Path
+
+from . import commands
 
 NAMESPACE = "linnet"
 HOST_INTERFACE = "linnet0"
@@ -32,7 +33,7 @@ def ensure() -> None:
     if not _usable():
         remove()
         _ip("netns", "add", NAMESPACE)
-    if not _exists(HOST_INTERFACE):
+    if not commands.succeeds("ip", "link", "show", HOST_INTERFACE):
         _ip("link", "add", HOST_INTERFACE, "type", "veth", "peer", "name", "eth0", "netns",
             NAMESPACE)  # fmt: skip
     _ip("address", "replace", f"{HOST_ADDRESS}/30", "dev", HOST_INTERFACE)
@@ -43,38 +44,40 @@ def ensure() -> None:
     _ip(*node, "link", "set", "eth0", "up")
     # ClusterIPs are routed before they are translated, so there has to be a default route; this
     # one ends in a bridge without ports ("unreachable" would refuse ClusterIPs as well).
-    if subprocess.run(["ip", *node, "link", "show", "void0"], capture_output=True).returncode:
+    if not commands.succeeds("ip", *node, "link", "show", "void0"):
         _ip(*node, "link", "add", "void0", "type", "bridge")
     _ip(*node, "link", "set", "void0", "up")
     _ip(*node, "route", "replace", "default", "dev", "void0", "src", NODE_ADDRESS)
     if not Path("/proc/sys/net/bridge").is_dir():
         # Without it the answers of a Service's pod would bypass the translation on the way back.
-        subprocess.run(["modprobe", "br_netfilter"], capture_output=True)
+        commands.succeeds("modprobe", "br_netfilter")
     for setting in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
-        _run(*inside(), "sh", "-c", f"echo 1 > /proc/sys/{setting}")
+        commands.run(*inside(), "sh", "-c", f"echo 1 > /proc/sys/{setting}")
 
 
 def remove() -> None:
     """Remove the namespace and with it every interface in it."""
-    subprocess.run(["ip", "netns", "delete", NAMESPACE], capture_output=True)
+    commands.succeeds("ip", "netns", "delete", NAMESPACE)
     _PATH.unlink(missing_ok=True)
-    subprocess.run(["ip", "link", "delete", HOST_INTERFACE], capture_output=True)
+    commands.succeeds("ip", "link", "delete", HOST_INTERFACE)
     # `ip netns add` mounts the folder over itself; the last one to leave takes that back.
     if _PATH.parent.is_dir() and not any(_PATH.parent.iterdir()):
-        subprocess.run(["umount", str(_PATH.parent)], capture_output=True)
+        commands.succeeds("umount", _PATH.parent)
+
+
+def leftovers() -> list[str]:
+    """What is there of the namespace and the interface to it."""
+    found = []
+    if commands.succeeds("ip", "link", "show", HOST_INTERFACE):
+        found.append(f"interface {HOST_INTERFACE}")
+    if _PATH.exists():
+        found.append(f"network namespace {NAMESPACE}")
+    return found
 
 
 def _usable() -> bool:
-    return not subprocess.run([*inside(), "true"], capture_output=True).returncode
-
-
-def _exists(interface: str) -> bool:
-    return Path("/sys/class/net", interface).exists()
+    return commands.succeeds(*inside(), "true")
 
 
 def _ip(*arguments: str) -> None:
-    _run("ip", *arguments)
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    commands.run("ip", *arguments)

@@ -7,7 +7,6 @@ test machine has little room: see the comments beside them.
 import json
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -52,16 +51,17 @@ def up() -> None:
 
 def ready() -> bool:
     """Whether the API server says that it is ready."""
-    trust = ssl.create_default_context(cafile=str(paths.PKI / "ca.crt"))
-    trust.load_cert_chain(paths.PKI / "admin.crt", paths.PKI / "admin.key")
-    # No proxy of this machine stands between the host and the node's own address.
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
-    )
     try:
+        trust = ssl.create_default_context(cafile=str(paths.PKI / "ca.crt"))
+        trust.load_cert_chain(paths.PKI / "admin.crt", paths.PKI / "admin.key")
+        # No proxy of this machine stands between the host and the node's own address.
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+        )
         with opener.open(f"{certificates.SERVER}/readyz", timeout=3) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
+        # No certificates yet, nobody listens, or an answer that says no.
         return False
 
 

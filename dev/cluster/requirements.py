@@ -3,11 +3,10 @@
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from . import console
+from . import commands, console
 
 _PROGRAMS = {
     "ip": "iproute2",
@@ -70,7 +69,7 @@ def _missing() -> list[str]:
 
 def _python_lacks_venv() -> bool:
     command = [sys.executable, "-c", "import ensurepip, venv"]
-    return bool(subprocess.run(command, capture_output=True).returncode)
+    return not commands.succeeds(*command)
 
 
 def _extend_path() -> None:
@@ -81,8 +80,4 @@ def _extend_path() -> None:
 
 def _apt(*arguments: str) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        ["apt-get", *arguments], capture_output=True, text=True, env=environment
-    )  # fmt: skip
-    if done.returncode:
-        raise console.Failure(f"apt-get {arguments[0]} failed:\n{done.stderr[-2000:]}")
+    commands.run("apt-get", *arguments, env=environment)

@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from . import builds, console, images, layout, network, paths, processes
+from . import builds, commands, console, images, layout, network, paths, processes
 
 _NAMESPACE = "k8s.io"
 
@@ -54,11 +54,7 @@ def load_one(name: str, store: layout.Layout) -> None:
 
 def ctr(*arguments: str) -> str:
     """Run containerd's own client; return what it printed."""
-    command = [*_command(), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise console.Failure(f"ctr {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
+    return commands.run(*_command(), *arguments)
 
 
 def _command() -> list[str]:
@@ -85,14 +81,13 @@ def _start() -> None:
 
 
 def _answers() -> bool:
-    done = subprocess.run([*_command(), "version"], capture_output=True)
-    return not done.returncode
+    return commands.succeeds(*_command(), "version")
 
 
 def _remove_containers() -> bool:
     found = ctr("containers", "ls", "-q").split()
     for container in found:
-        subprocess.run([*_command(), "tasks", "delete", "--force", container], capture_output=True)
+        commands.succeeds(*_command(), "tasks", "delete", "--force", container)
         ctr("containers", "rm", container)
     return bool(found)
 
