@@ -40,7 +40,7 @@ images: cluster ## build the programs' images and load them into the cluster
 	@$(CLUSTER) images
 
 demo: venv images ## the story: train, serve, promote a better model, roll a bad one back
-	@.venv/bin/python -m dev.demo "$$($(CLUSTER) kubeconfig)"
+	@.venv/bin/python -m dev.demo "$$($(CLUSTER) kubectl)" "$$($(CLUSTER) kubeconfig)"
 
 demo-down: ## take the demo and its operator away, keep the cluster
 	@dev/demo/down.sh

@@ -39,6 +39,9 @@ class _Dumper(yaml.SafeDumper):
 
 def _string(dumper: _Dumper, text: str) -> yaml.Node:
     style = ">" if len(text) > 60 and " " in text else None
+    # PyYAML leaves them bare, some clients of Kubernetes read them as booleans.
+    if text.lower() in ("y", "n"):
+        style = "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -1,4 +1,4 @@
-"""`python -m dev.demo KUBECONFIG`: tell the story, exit 0 only if all of it happened."""
+"""`python -m dev.demo KUBECTL KUBECONFIG`: tell the story, exit 0 only if all of it happened."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dev.demo.view import Screen, duration
 
 def main() -> int:
     """Run all acts in order."""
-    kubeconfig = sys.argv[1]
+    program, kubeconfig = sys.argv[1:3]
     screen = Screen()
     started = time.monotonic()
-    story = Story(kubectl=Kubectl(kubeconfig, NAMESPACE), screen=screen)
+    story = Story(kubectl=Kubectl(program, kubeconfig, NAMESPACE), screen=screen)
     try:
         story.install()
         story.clean()

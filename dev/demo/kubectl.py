@@ -20,15 +20,19 @@ class Failed(Exception):
 class Kubectl:
     """kubectl on one cluster and namespace."""
 
-    def __init__(self, kubeconfig: str, namespace: str) -> None:
+    def __init__(self, program: str, kubeconfig: str, namespace: str) -> None:
+        self._program = program
         self.namespace = namespace
         self._environment = {**os.environ, "KUBECONFIG": kubeconfig}
 
-    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+    def run(self, *arguments: str, timeout: float = 120) -> str:
         """Run kubectl in the namespace and return what it prints."""
-        command = ["kubectl", "--namespace", self.namespace, *arguments]
+        return self.cluster("--namespace", self.namespace, *arguments, timeout=timeout)
+
+    def cluster(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """Run kubectl without a namespace of ours."""
         done = subprocess.run(
-            command,
+            [self._program, *arguments],
             input=stdin,
             env=self._environment,
             capture_output=True,
@@ -37,7 +41,7 @@ class Kubectl:
             check=False,
         )
         if done.returncode != 0:
-            raise Failed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+            raise Failed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()[-800:]}")
         return done.stdout
 
     def apply(self, path: Path, *, server_side: bool = False) -> None:
@@ -53,23 +57,12 @@ class Kubectl:
 
     def python(self, namespace: str, deployment: str, code: str) -> str:
         """Run Python in a Deployment's pod."""
-        done = subprocess.run(
-            ["kubectl", "-n", namespace, "exec", "-i", f"deploy/{deployment}", "--", "python", "-"],
-            input=code,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        return self.cluster(
+            "-n", namespace, "exec", "-i", f"deploy/{deployment}", "--", "python", "-", stdin=code
         )
-        if done.returncode != 0:
-            raise Failed(f"in {deployment}: {done.stderr.strip()[-800:]}")
-        return done.stdout
 
 
-def wait(
-    what: str, ready: Callable[[], bool], *, seconds: float, every: float = 1.0
-) -> None:
+def wait(what: str, ready: Callable[[], bool], *, seconds: float, every: float = 1.0) -> None:
     """Wait until something is the case; Failed after so many seconds."""
     deadline = time.monotonic() + seconds
     while not ready():

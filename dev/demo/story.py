@@ -97,23 +97,23 @@ class Story:
     def install(self) -> None:
         with self.screen.phase("Install Linnet"):
             self.kubectl.apply(ROOT / "crds", server_side=True)
-            self.kubectl.run("apply", "-k", str(ROOT / "manifests" / "quickstart"))
+            self.kubectl.cluster("apply", "-k", str(ROOT / "manifests" / "quickstart"))
             # New images under the same names: the pod is made anew.
-            self.kubectl.run("-n", "linnet-system", "rollout", "restart", "deploy/linnet-operator")
-            self.kubectl.run(
-                "-n", "linnet-system", "rollout", "status", "deploy/linnet-operator",
-                "--timeout=120s", timeout=130,
-            )  # fmt: skip
+            operator = ("-n", "linnet-system", "rollout")
+            self.kubectl.cluster(*operator, "restart", "deploy/linnet-operator")
+            self.kubectl.cluster(
+                *operator, "status", "deploy/linnet-operator", "--timeout=120s", timeout=130
+            )
 
     def clean(self) -> None:
         """Begin with an empty namespace and an empty registry, whatever an earlier run left."""
         with self.screen.phase("Begin with nothing"):
-            self.kubectl.run(
+            self.kubectl.cluster(
                 "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", timeout=180
             )
             self.kubectl.python("mlops", "mlflow", CLEAN_REGISTRY)
-            self.kubectl.run("create", "namespace", NAMESPACE)
-            self.kubectl.run(
+            self.kubectl.cluster("create", "namespace", NAMESPACE)
+            self.kubectl.cluster(
                 "label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"
             )
 
@@ -278,9 +278,7 @@ class Story:
         say(LOOK_AROUND)
         self._check(answers, unanswered, bad)
 
-    def _check(
-        self, answers: Mapping[str, Any], unanswered: Mapping[str, int], bad: str
-    ) -> None:
+    def _check(self, answers: Mapping[str, Any], unanswered: Mapping[str, int], bad: str) -> None:
         if any(unanswered.values()):
             raise Failed(f"requests were not answered: {dict(unanswered)}")
         for version, codes in answers.items():

@@ -167,19 +167,21 @@ def _step(seen: Observation, status: Status, now: datetime) -> StepStatus | None
     return step.model_copy(update={"holding": holding, "holding_since": since})
 
 
-def _replicas(seen: Observation, status: Status) -> Replicas:
+def _replicas(seen: Observation, status: Status) -> Replicas | None:
     def count(arm: Arm | None) -> tuple[int | None, int | None]:
         view = seen.revisions.get(arm.revision) if arm is not None else None
         return (view.replicas, len(view.ready_pods)) if view is not None else (None, None)
 
     champion, champion_ready = count(status.champion)
     candidate, candidate_ready = count(status.candidate)
-    return Replicas(
+    found = Replicas(
         champion=champion,
         champion_ready=champion_ready,
         candidate=candidate,
         candidate_ready=candidate_ready,
     )
+    # An empty object in an applied status comes out as null, which the schema refuses.
+    return found if found != Replicas() else None
 
 
 # -- numbers of the analysis ---------------------------------------------------------------------
