@@ -17,7 +17,6 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(environ: Mapping[str, str], found: list[Tracker] | None = None) -> Exit:
     """Run one job to its end; put the tracker into `found` as soon as there is one."""
-    recipe: Recipe | None = None
+    document: Mapping[str, object] = {}
     tracker: Tracker | None = None
     try:
         document = _read_spec(environ)
@@ -67,13 +66,13 @@ def run(environ: Mapping[str, str], found: list[Tracker] | None = None) -> Exit:
             try:
                 result = train.resume(recipe, tracker) or _train(recipe, tracker, environ)
             except Refusal as error:
-                result = _error(recipe, error, tracker.run_id)
+                result = _error(error, document, environ, tracker.run_id)
             _record(result, tracker)
         _write(result, environ)
         return result.exit
     except Refusal as error:
         # Nothing to record it in: the spec itself cannot be read.
-        _write(_error(recipe, error, ""), environ, environ_only=recipe is None)
+        _write(_error(error, document, environ), environ)
         return Exit.ERROR
     except Unavailable as error:
         say(f"will be tried again: {error}")
@@ -128,17 +127,9 @@ def _record(result: Result, tracker: Tracker) -> None:
     tracker.close_run("FAILED" if result.exit is Exit.ERROR else "FINISHED")
 
 
-def _write(result: Result, environ: Mapping[str, str], *, environ_only: bool = False) -> None:
-    if environ_only:
-        result = replace(
-            result,
-            spec_hash=environ.get(contract.ENV_SPEC_HASH, ""),
-            job_uid=environ.get(contract.ENV_JOB_UID, ""),
-        )
-    say(
-        f"{result.outcome}: {result.message}"
-        + (f" (version {result.version})" * bool(result.version))
-    )
+def _write(result: Result, environ: Mapping[str, str]) -> None:
+    version = f" (version {result.version})" if result.version else ""
+    say(f"{result.outcome}: {result.message}{version}")
     path = Path(environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG))
     try:
         path.write_text(contract.render(result))
@@ -147,10 +138,12 @@ def _write(result: Result, environ: Mapping[str, str], *, environ_only: bool = F
         say(f"{path} cannot be written: {error}")
 
 
-def _error(recipe: Recipe | None, error: Refusal, run_id: str) -> Result:
+def _error(
+    error: Refusal, document: Mapping[str, object], environ: Mapping[str, str], run_id: str = ""
+) -> Result:
     return Result(
-        spec_hash=recipe.spec_hash if recipe else "",
-        job_uid=recipe.job_uid if recipe else "",
+        spec_hash=str(document.get("specHash") or environ.get(contract.ENV_SPEC_HASH, "")),
+        job_uid=str(document.get("jobUID") or environ.get(contract.ENV_JOB_UID, "")),
         run_id=run_id,
         outcome=contract.Outcome.ERROR,
         reason=error.reason,

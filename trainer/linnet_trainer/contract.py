@@ -227,7 +227,7 @@ def parse(text: str) -> Result:
 def _dump(result: Result) -> str:
     document: dict[str, Any] = {"v": 1}
     for field, value in asdict(result).items():
-        if value not in ("", (), 0):
+        if value not in ("", (), 0) or field in ("spec_hash", "job_uid"):
             document[NAMES.get(field, field)] = value
     document["gates"] = [_without_blanks(gate) for gate in document.get("gates", ())]
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

@@ -118,7 +118,7 @@ def read(recipe: Recipe, *, also: Sequence[str] = ()) -> Rows:
         ):
             if not batch.num_rows:
                 continue
-            frame = _plain(batch).to_pandas(types_mapper=_TYPES.get, date_as_object=False)
+            frame = batch.to_pandas(types_mapper=_TYPES.get, date_as_object=False)
             hashed = pd.util.hash_pandas_object(frame[read_names], index=False).to_numpy()
             kept = frame[wanted]
             if table.timestamp:
@@ -221,7 +221,7 @@ def require_columns(recipe: Recipe, names: Sequence[str]) -> None:
     """Refuse a table that lacks a column which the spec names."""
     for column, spec_field in _named(recipe).items():
         if column not in names:
-            near = difflib.get_close_matches(column, names, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(column, names, n=3)
             hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
             shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
             raise Refusal(
@@ -305,7 +305,8 @@ def _open(filesystem: Any, files: list[str], uri: str) -> Any:
         schemas = []
         for name in files:
             with filesystem.open(name, "rb") as file:
-                schemas.append(pyarrow.parquet.read_schema(file).remove_metadata())
+                schema = pyarrow.parquet.read_schema(file)
+                schemas.append(_decoded(schema.remove_metadata()))
         try:
             schema = pa.unify_schemas(schemas, promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
@@ -331,14 +332,12 @@ def _open(filesystem: Any, files: list[str], uri: str) -> Any:
     return pyarrow.dataset.dataset(joined)
 
 
-def _plain(batch: pa.RecordBatch) -> pa.Table:
-    """Decode dictionaries, so that a row's hash does not depend on the file's encoding."""
-    table = pa.Table.from_batches([batch])
-    for index, column in enumerate(table.schema):
+def _decoded(schema: pa.Schema) -> pa.Schema:
+    """The schema without dictionaries: a row's hash does not depend on the file's encoding."""
+    for index, column in enumerate(schema):
         if pa.types.is_dictionary(column.type):
-            decoded = table.column(index).cast(column.type.value_type)
-            table = table.set_column(index, column.name, decoded)
-    return table
+            schema = schema.set(index, column.with_type(column.type.value_type))
+    return schema
 
 
 def _window(table: Table, schema: pa.Schema) -> Any:

@@ -87,11 +87,7 @@ def save(
 
     Returns:
         The manifest's sha256 and the content digest, as `sha256:<hex>`.
-
-    Raises:
-        Refusal: the model holds a type that is not on the list of trusted ones.
     """
-    require_trusted(pipeline)
     nullable = {feature.name: bool(training[feature.name].isna().any()) for feature in features}
     _save_pipeline(
         folder,

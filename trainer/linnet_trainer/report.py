@@ -110,18 +110,6 @@ def make_result(recipe: Recipe, facts: Facts, gates: Sequence[Gate]) -> Result:
     )
 
 
-def make_error(recipe: Recipe, reason: Reason, message: str, *, run_id: str) -> Result:
-    """Make the result of a run that another try would not mend."""
-    return Result(
-        spec_hash=recipe.spec_hash,
-        job_uid=recipe.job_uid,
-        run_id=run_id,
-        outcome=Outcome.ERROR,
-        reason=reason,
-        message=message,
-    )
-
-
 def card(recipe: Recipe, facts: Facts, gates: Sequence[Gate], result: Result) -> str:
     """Write the model card: the checklist of good practice, each line with its evidence."""
     validation, table = recipe.validation, recipe.table
