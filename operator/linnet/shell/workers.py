@@ -16,6 +16,8 @@ LOG = logging.getLogger("linnet.workers")
 QUEUE_NAME = "linnet"
 STAND_DOWN = 300.0
 """Seconds until an object that another install owns is looked at again."""
+FOREIGN_OWNER = "Apply failed with"
+"""How the API server begins when another field manager owns what we apply without force."""
 SLOW_RETRY = 60.0
 """Seconds until something that a person must mend is tried again."""
 
@@ -42,9 +44,7 @@ async def _pass(key: Key, world: World) -> str:
     except asyncio.CancelledError:
         raise
     except Conflict as error:
-        if ("conflict" in str(error).lower() and "field manager" in str(error).lower()) or (
-            "Apply failed with" in str(error)
-        ):
+        if FOREIGN_OWNER in str(error):
             LOG.warning("another install owns the status, standing down: %s", error, extra=about)
             telemetry.FOREIGN.labels(key.kind).inc()
             world.queue.done(key, requeue_after=STAND_DOWN)

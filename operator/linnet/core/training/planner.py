@@ -358,10 +358,6 @@ def _events(before: Status, after: Status) -> tuple[Event, ...]:
                     warning=not gate.passed,
                 )
             )
-        if after.version is not None:
-            events.append(
-                Event(Reason.VERSION_CREATED, f"version {after.version}: {after.result.message}")
-            )
     if (
         after.alias is not None
         and after.alias.moved_time is not None
