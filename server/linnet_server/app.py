@@ -209,7 +209,12 @@ class App:
                 "versions": [self._version],
                 "platform": PLATFORM,
                 "inputs": [
-                    {"name": column.name, "datatype": _DATATYPE_OF[column.type], "shape": [-1, 1]}
+                    {
+                        "name": column.name,
+                        "datatype": _DATATYPE_OF[column.type],
+                        "shape": [-1, 1],
+                        "parameters": {"nullable": column.nullable},
+                    }
                     for column in self._inputs.columns
                 ],
                 "outputs": outputs,

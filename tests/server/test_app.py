@@ -300,6 +300,15 @@ def test_another_model_or_version_is_not_found_and_says_what_is_here() -> None:
     )
 
 
+def column(name: str, datatype: str, *, nullable: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": datatype,
+        "shape": [-1, 1],
+        "parameters": {"nullable": nullable},
+    }
+
+
 def test_health_and_metadata_answer_and_are_not_counted() -> None:
     async def scenario() -> None:
         async with serving() as served:
@@ -314,9 +323,9 @@ def test_health_and_metadata_answer_and_are_not_counted() -> None:
                     "versions": ["7"],
                     "platform": "sklearn",
                     "inputs": [
-                        {"name": "distance", "datatype": "FP64", "shape": [-1, 1]},
-                        {"name": "temp", "datatype": "FP64", "shape": [-1, 1]},
-                        {"name": "carrier", "datatype": "BYTES", "shape": [-1, 1]},
+                        column("distance", "FP64", nullable=False),
+                        column("temp", "FP64", nullable=True),
+                        column("carrier", "BYTES", nullable=False),
                     ],
                     "outputs": [
                         {"name": "label", "datatype": "BOOL", "shape": [-1]},
