@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from linnet.api import labels
-from linnet.api.model_deployment import ModelDeployment
+from linnet.api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from linnet.api.shared import Model, parse_time
 from linnet.api.training_job import ResultOutcome, TrainingJob
 from linnet.core import pods as pod_parts
@@ -231,6 +231,8 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
     service = next(
         (c for c in children if c["kind"] == "Service" and c["metadata"]["name"] == key.name), None
     )
+    route = _one(children, "HTTPRoute")
+    spec, waits = traffic.settled_spec(spec, parsed.status, route=route, service=service)
     known = await world.models.get(spec.model.name)
     if known.missing or (known.view is not None and not known.view.versions):
         world.models.wait_for(spec.model.name)
@@ -254,8 +256,10 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
         registry_error=known.error,
         alias_owner=_alias_owner(parsed, world),
         revisions=revisions,
-        traffic=_traffic(key, parsed, children, service, revisions, world),
+        traffic=_traffic(key, spec, route, service, revisions, world),
         service=service,
+        route=route,
+        route_change_waits=waits,
         foreign=await _foreign(key, world),
         problems=world.problems.get(key, {}),
         columns={name: world.columns[name] for name in revisions if name in world.columns},
@@ -348,19 +352,17 @@ def _time(text: str | None) -> datetime | None:
 
 def _traffic(
     key: Key,
-    parsed: ModelDeployment,
-    children: Sequence[Manifest],
+    spec: ModelDeploymentSpec,
+    route: Manifest | None,
     service: Manifest | None,
     revisions: Mapping[str, rollout.RevisionView],
     world: World,
 ) -> rollout.TrafficView:
-    if parsed.spec.route is None:
+    if spec.route is None:
         return traffic.read_replicas(service, revisions)
-    parents = [ref.manifest() for ref in parsed.spec.route.parent_refs]
+    parents = [ref.manifest() for ref in spec.route.parent_refs]
     return traffic.read_route(
-        _one(children, "HTTPRoute"),
-        parents=parents,
-        missing_gateways=_missing_gateways(key, parents, world),
+        route, parents=parents, missing_gateways=_missing_gateways(key, parents, world)
     )
 
 

@@ -38,6 +38,8 @@ from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
 _LARGEST = 1e12
+MOST_SHARES = 3
+"""What `status.traffic` may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +129,16 @@ def _traffic(seen: Observation, status: Status) -> tuple[TrafficStatus, ...]:
     for arm in (status.champion, status.candidate):
         if arm is not None:
             versions[arm.revision] = arm.version
-    return tuple(
-        TrafficStatus(revision=revision, version=versions[revision], weight=weight)
+    shares = [
+        (revision, weight)
         for revision, weight in sorted(seen.traffic.weights.items())
         if revision in versions and weight > 0
+    ]
+    told = sorted(shares, key=lambda share: -share[1])[:MOST_SHARES]
+    return tuple(
+        TrafficStatus(revision=revision, version=versions[revision], weight=weight)
+        for revision, weight in shares
+        if (revision, weight) in told
     )
 
 
@@ -598,6 +606,14 @@ def _stalled(seen: Observation, status: Status) -> Condition | None:
             Truth.TRUE,
             Reason.INVALID_TEMPLATE,
             f"the API server refuses {child}: {message}. Correct `spec.server.template`",
+        )
+    if seen.route_change_waits:
+        return _say(
+            kinds.STALLED,
+            Truth.TRUE,
+            Reason.ROLLOUT_IN_PROGRESS,
+            "`spec.route` may be added or removed while no rollout runs: the change waits for "
+            "the end of this one",
         )
     ready = _ready(seen, status)
     sticky = (Reason.ROLLED_BACK, Reason.CANDIDATE_UNHEALTHY, Reason.SAME_CONTENT_AS_REJECTED)

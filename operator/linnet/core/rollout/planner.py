@@ -599,6 +599,9 @@ def begin_steps(seen: Observation, status: Status, now: datetime) -> Status:
     revision = seen.revisions.get(candidate.revision)
     if revision is None or not _has_all_pods(seen, status, revision):
         return status
+    if seen.spec.route is None and work.others_have_pods(seen, status):
+        # One Service over both arms would send users to whatever else still runs.
+        return status
     if seen.spec.strategy.require_compatible_inputs and inputs.block(status.inputs):
         return status
     first = steps.next_step(seen.spec, 0)

@@ -161,6 +161,10 @@ class Observation:
     traffic: TrafficView = field(default_factory=TrafficView)
     service: Manifest | None = None
     """The Service without a gateway, where it exists."""
+    route: Manifest | None = None
+    """The HTTPRoute, where it exists, whether or not spec still asks for one."""
+    route_change_waits: bool = False
+    """Whether `spec` here still has the route (or none) that the running rollout began with."""
     foreign: str = ""
     """A child of our name that is not ours, or nothing."""
     problems: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linnet.api import labels
-from linnet.api.model_deployment import DecisionVerb, ModelDeploymentStatus
+from linnet.api.model_deployment import (
+    DecisionVerb,
+    ModelDeploymentSpec,
+    ModelDeploymentStatus,
+    Route,
+)
 from linnet.api.reasons import Reason
 from linnet.core.rollout.state import Observation, RevisionView, TrafficView
 
@@ -35,6 +40,33 @@ def desired(status: ModelDeploymentStatus) -> Shares:
     if status.candidate is None or weight == 0 or returning(status):
         return ((champion, 100),)
     return ((champion, 100 - weight), (status.candidate.revision, weight))
+
+
+def settled_spec(
+    spec: ModelDeploymentSpec,
+    status: ModelDeploymentStatus,
+    *,
+    route: Manifest | None,
+    service: Manifest | None,
+) -> tuple[ModelDeploymentSpec, bool]:
+    """The spec to work with, and whether a change of `spec.route` waits for the rollout's end.
+
+    A rollout ends the way it began: evidence by weights and evidence by replicas do not mix, and
+    neither may lose its way back to the champion in the middle.
+    """
+    if status.candidate is None:
+        return spec, False
+    if spec.route is None and route is not None and service is None:
+        before = Route.model_validate(
+            {
+                "parentRefs": route["spec"]["parentRefs"],
+                "hostnames": route["spec"].get("hostnames") or (),
+            }
+        )
+        return spec.model_copy(update={"route": before}), True
+    if spec.route is not None and route is None and service is not None:
+        return spec.model_copy(update={"route": None}), True
+    return spec, False
 
 
 def candidate_replicas(*, replicas: int, weight: int, by_replicas: bool) -> int:

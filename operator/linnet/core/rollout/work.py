@@ -243,6 +243,16 @@ def _unneeded(seen: Observation, status: Status) -> list[RevisionView]:
     ]
 
 
+def others_have_pods(seen: Observation, status: Status) -> bool:
+    """Whether a revision that is neither champion nor candidate still runs."""
+    needed = {arm.revision for arm in (status.champion, status.candidate) if arm is not None}
+    return any(
+        view.pods or view.deployment is not None
+        for name, view in seen.revisions.items()
+        if name not in needed
+    )
+
+
 def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
     """When pods without traffic may go; None while something is still on its way."""
     decision, champion = status.decision, status.champion
@@ -261,7 +271,7 @@ def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
 def next_cleanup(seen: Observation, status: Status, *, now: datetime) -> timedelta | None:
     """How long until pods are taken away; None when there are none to take."""
     due = _cleanup_time(seen, status)
-    if due is None or not _unneeded(seen, status):
+    if due is None or not (_unneeded(seen, status) or any(_other_front(seen))):
         return None
     return max(due - now, timedelta(seconds=1))
 
@@ -277,5 +287,12 @@ def _cleanup(seen: Observation, status: Status, *, now: datetime) -> Iterator[Ac
             )
         for name, service in sorted(view.services.items()):
             yield DeleteObject(kind="Service", name=name, uid=service["metadata"]["uid"])
-    if seen.spec.route is not None and seen.service is not None:
-        yield DeleteObject(kind="Service", name=seen.name, uid=seen.service["metadata"]["uid"])
+    yield from _other_front(seen)
+
+
+def _other_front(seen: Observation) -> Iterator[Action]:
+    """The Service after a route was added, the route after it was removed."""
+    by_route = seen.spec.route is not None
+    kind, left = ("Service", seen.service) if by_route else ("HTTPRoute", seen.route)
+    if left is not None:
+        yield DeleteObject(kind=kind, name=seen.name, uid=left["metadata"]["uid"])
