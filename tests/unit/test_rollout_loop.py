@@ -252,3 +252,16 @@ def test_a_model_that_does_not_exist_is_named_with_what_to_do() -> None:
     assert simulation.message("Ready") == (
         "the registry has no model 'delays': register one, or correct `spec.model.name`"
     )
+
+
+def test_without_a_gateway_a_superseded_candidate_gets_no_traffic_again() -> None:
+    spec = {"model": {"name": "delays"}, "server": {"replicas": 2}}
+    simulation = serving(spec=spec)
+    for version in ("2", "3", "4", "5"):
+        offer(simulation, version)
+        simulation.run(3)
+    assert simulation.run(200, lambda s: s.status.get("weight", 0) > 0)
+    assert len(simulation.deployments()) == 2
+    assert simulation.run(2400, promoted("5")), simulation.message("Progressing")
+    assert set(simulation.served) == {"1", "5"}
+    assert simulation.unanswered == 0
