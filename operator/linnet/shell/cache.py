@@ -98,25 +98,22 @@ class Cache:
         """Everything that carries the owner's label, in a stable order."""
         return [self._objects[key] for key in sorted(self._children.get(owner, ()))]
 
-    def prune(self, kind: str, namespace: str | None, listed: Iterable[Manifest]) -> list[Manifest]:
+    def prune(self, before: Iterable[Manifest], listed: Iterable[Manifest]) -> list[Manifest]:
         """Remove what a complete LIST no longer has; returns what was removed.
 
-        `listed` must have been read after the objects in question were cached: an object that is
-        newer than every listed one may have been created after the LIST and is kept.
+        `before` is what was cached when the LIST began: only that can be told to have vanished, for
+        what came in meanwhile may be newer than the LIST.
         """
-        listed = list(listed)
         alive = {(key_of(obj), obj["metadata"]["uid"]) for obj in listed}
-        newest = max((_version(obj) for obj in listed), default=0)
-        gone = [
-            obj
-            for obj in self.of_kind(kind, namespace)
-            if (key_of(obj), obj["metadata"]["uid"]) not in alive
-            and (_version(obj) <= newest or not listed)
-        ]
-        for obj in gone:
-            key = key_of(obj)
+        gone = []
+        for obj in before:
+            key, uid = key_of(obj), obj["metadata"]["uid"]
+            known = self._objects.get(key)
+            if (key, uid) in alive or known is None or known["metadata"]["uid"] != uid:
+                continue
             self._forget_owner(key)
             del self._objects[key]
+            gone.append(known)
         return gone
 
     def __len__(self) -> int:

@@ -19,13 +19,13 @@ async def once(world: World, watcher: Watcher) -> None:
     """List all kinds, prune what vanished, and ask for a pass over every object of ours."""
     for kind in watcher.kinds():
         for namespace in world.settings.namespaces or (None,):
-            # What is cached now and not listed then has vanished; what came in between stays.
+            before = world.cache.of_kind(kind, namespace)
             try:
                 listed = await world.cluster.list(kind, namespace)
             except (Unavailable, Rejected, Missing) as error:
                 LOG.warning("%s could not be listed: %s", kind, error)
                 continue
-            _take(kind, namespace, [obj for obj in listed if _concerns(obj)], world, watcher)
+            _take(kind, before, [obj for obj in listed if _concerns(obj)], world, watcher)
     models = {
         str(obj["spec"]["model"]["name"])
         for kind in ("TrainingJob", "ModelDeployment")
@@ -43,15 +43,15 @@ def _concerns(obj: Manifest) -> bool:
 
 
 def _take(
-    kind: str, namespace: str | None, listed: list[Manifest], world: World, watcher: Watcher
+    kind: str, before: list[Manifest], listed: list[Manifest], world: World, watcher: Watcher
 ) -> None:
-    for gone in world.cache.prune(kind, namespace, listed):
+    for gone in world.cache.prune(before, listed):
         watcher.wake(gone)
     for obj in listed:
         if kind != "Gateway" and not world.settings.watches(obj["metadata"]["namespace"]):
             continue
-        world.cache.update(obj)
-        if kind in OURS:
+        # A child's lost event wakes its owner here; objects of ours are looked at in any case.
+        if world.cache.update(obj) or kind in OURS:
             watcher.wake(obj)
 
 
