@@ -32,6 +32,9 @@ from linnet.core.subset import covers
 Status = ModelDeploymentStatus
 Manifest = Mapping[str, Any]
 
+KEPT_RECORDS = 10
+"""ControllerRevisions of past revisions that are kept, so that their return finds its template."""
+
 
 def actions(seen: Observation, status: Status, *, now: datetime) -> tuple[Action, ...]:
     """Everything to do now; empty in a settled state."""
@@ -271,7 +274,8 @@ def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
 def next_cleanup(seen: Observation, status: Status, *, now: datetime) -> timedelta | None:
     """How long until pods are taken away; None when there are none to take."""
     due = _cleanup_time(seen, status)
-    if due is None or not (_unneeded(seen, status) or any(_other_front(seen))):
+    left = _unneeded(seen, status) or _old_records(seen, status) or any(_other_front(seen))
+    if due is None or not left:
         return None
     return max(due - now, timedelta(seconds=1))
 
@@ -288,6 +292,25 @@ def _cleanup(seen: Observation, status: Status, *, now: datetime) -> Iterator[Ac
         for name, service in sorted(view.services.items()):
             yield DeleteObject(kind="Service", name=name, uid=service["metadata"]["uid"])
     yield from _other_front(seen)
+    for view in _old_records(seen, status):
+        yield DeleteObject(kind="ControllerRevision", name=view.name, uid=view.uid)
+
+
+def _old_records(seen: Observation, status: Status) -> list[RevisionView]:
+    """Records of revisions that nothing runs of and nobody remembers, beyond the newest ten."""
+    arms = (status.champion, status.candidate)
+    remembered = {entry.revision for entry in status.rejected}
+    remembered |= {arm.revision for arm in arms if arm is not None}
+    idle = [
+        view
+        for view in seen.revisions.values()
+        if view.name not in remembered
+        and view.deployment is None
+        and not view.services
+        and not view.pods
+    ]
+    idle.sort(key=lambda view: (int(view.version), view.name), reverse=True)
+    return idle[KEPT_RECORDS:]
 
 
 def _other_front(seen: Observation) -> Iterator[Action]:
