@@ -7,6 +7,7 @@ model's identity: two dumps of one pipeline differ byte by byte, its fitted arra
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -169,6 +170,7 @@ def sha256(blob: bytes) -> str:
     return f"sha256:{hashlib.sha256(blob).hexdigest()}"
 
 
+@functools.cache
 def libraries() -> dict[str, str]:
     """Return the versions that matter when the model is loaded."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,9 +81,11 @@ def params(recipe: Recipe) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+@functools.cache
 def environment() -> str:
     """Return the installed distributions and their versions as JSON."""
-    found = {each.metadata["Name"]: each.version for each in metadata.distributions()}
+    given = (each.metadata for each in metadata.distributions())
+    found = {each["Name"]: each["Version"] for each in given}
     document = {"libraries": manifest.libraries(), "distributions": dict(sorted(found.items()))}
     return json.dumps(document, indent=1)
 
