@@ -13,10 +13,13 @@ from linnet.shell.world import World
 
 LOG = logging.getLogger("linnet.resync")
 JITTER = 0.1
+FIRST_AGAIN = 2.0
+"""Seconds until the first complete LIST is tried again; no object is worked on before it."""
 
 
 async def once(world: World, watcher: Watcher) -> None:
     """List all kinds, prune what vanished, and ask for a pass over every object of ours."""
+    complete = True
     for kind in watcher.kinds():
         for namespace in world.settings.namespaces or (None,):
             before = world.cache.of_kind(kind, namespace)
@@ -24,6 +27,7 @@ async def once(world: World, watcher: Watcher) -> None:
                 listed = await world.cluster.list(kind, namespace)
             except (Unavailable, Rejected, Missing) as error:
                 LOG.warning("%s could not be listed: %s", kind, error)
+                complete &= not isinstance(error, Unavailable)
                 continue
             _take(kind, before, [obj for obj in listed if _concerns(obj)], world, watcher)
     models = {
@@ -32,7 +36,7 @@ async def once(world: World, watcher: Watcher) -> None:
         for obj in world.cache.of_kind(kind)
     }
     world.models.forget(models)
-    world.synced = True
+    world.synced |= complete
 
 
 def _concerns(obj: Manifest) -> bool:
@@ -56,8 +60,11 @@ def _take(
 
 
 async def run(world: World, watcher: Watcher) -> None:
-    """Resync until cancelled; the first time at once."""
+    """Resync until cancelled; the first time at once, and again soon until it was complete."""
     period = world.settings.resync.total_seconds()
     while True:
         await once(world, watcher)
+        if not world.synced:
+            await asyncio.sleep(FIRST_AGAIN)
+            continue
         await asyncio.sleep(period * random.uniform(1 - JITTER, 1 + JITTER))

@@ -18,12 +18,19 @@ STAND_DOWN = 300.0
 """Seconds until an object that another install owns is looked at again."""
 FOREIGN_OWNER = "Apply failed with"
 """How the API server begins when another field manager owns what we apply without force."""
+UNTIL_FILLED = 0.1
 SLOW_RETRY = 60.0
 """Seconds until something that a person must mend is tried again."""
 
 
 async def work(world: World) -> None:
-    """Process keys until cancelled; nothing that a pass raises ends the worker."""
+    """Process keys until cancelled; nothing that a pass raises ends the worker.
+
+    It begins when every kind was listed once: with half of the pods in the cache, the counters of
+    the other half would be forgotten and then counted anew.
+    """
+    while not world.synced:  # noqa: ASYNC110 - once at the start
+        await asyncio.sleep(UNTIL_FILLED)
     while True:
         key, waited = await world.queue.take()
         telemetry.QUEUE_SECONDS.labels(QUEUE_NAME).observe(waited)
