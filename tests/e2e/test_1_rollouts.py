@@ -1,0 +1,217 @@
+"""Rollouts behind the gateway: promoted under load, taken back, steered by requests."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from .stage import beside
+from .world import WEIGHTS, Place, Traffic, World, condition, says
+
+
+def _is_promoted(place: Place, traffic: Traffic, version: str) -> None:
+    """A rollout of a good version, from candidate to champion."""
+    obj = place.is_champion(version, seconds=300)
+    assert place.weights_of(version) == WEIGHTS, place.explain()
+    place.route_gives_all_to(version)
+    newest = obj["status"]["history"][0]
+    assert (newest["version"], newest["maxWeight"]) == (version, 100)
+    assert traffic.total(version, "200") > 100
+    place.has_event("serve", "Promoted", f"version {version} has held 100 %")
+    place.only_runs(version)
+    traffic.has_no_failure()
+
+
+@beside
+def test_better_versions_are_promoted_under_load_without_a_failed_request(world: World) -> None:
+    place = world.place("promote")
+    place.serving(server={"replicas": 2})
+    traffic = place.traffic(rate=25)
+
+    second = place.register()
+    obj = place.reaches_weight(5, version=second)
+    assert says(obj, "InputsCompatible", "True", "SameInputs"), place.explain()
+    _is_promoted(place, traffic, second)
+
+    third = place.register()
+    _is_promoted(place, traffic, third)
+    obj = place.get("ModelDeployment", "serve")
+    assert obj is not None
+    champions = [entry["version"] for entry in obj["status"]["history"]]
+    assert champions == [third, second, "1"], champions
+    _answers_carry_version_and_id(place, third)
+    traffic.has_no_failure()
+
+
+ASK = """
+import http.client, json
+body = json.dumps({"dataframe_split": {"columns": %(columns)s, "data": [%(row)s]}})
+link = http.client.HTTPConnection("eg.envoy-gateway-system.svc", 80, timeout=10)
+link.request("POST", "/invocations", body, {"Host": "%(host)s", "Content-Type": "application/json"})
+answer = link.getresponse()
+print(json.dumps({"code": answer.status, **{k.lower(): v for k, v in answer.getheaders()}}))
+"""
+
+
+def _answers_carry_version_and_id(place: Place, version: str) -> None:
+    code = ASK % {
+        "columns": json.dumps(["x1", "x2", "x3", "x4", "x5", "colour", "shape"]),
+        "row": json.dumps([0.1, 0.2, 0.3, 0.4, 0.5, "red", "round"]),
+        "host": place.host,
+    }
+    said = place.api.kubectl(
+        "-n", place.namespace, "exec", "-i", "traffic", "--", "python", "-", stdin=code
+    )
+    answer = json.loads(said)
+    assert answer["code"] == 200, answer
+    assert answer["x-linnet-model-version"] == version
+    assert answer["x-linnet-revision"].startswith(f"serve-v{version}-")
+    assert len(answer["x-request-id"]) > 8
+
+
+@beside
+def test_a_bad_candidate_is_rolled_back_and_stays_rejected(world: World) -> None:
+    place = world.place("rollback")
+    place.serving()
+    traffic = place.traffic(rate=25)
+    champion = place.server_pods("1")
+
+    bad = place.register("bad", digest="sha256:" + "b" * 64)
+    obj = place.is_rejected(bad, "RolledBack", "regression", "traffic returned to version 1")
+
+    rejected = obj["status"]["rejected"][0]
+    assert (rejected["version"], rejected["reason"]) == (bad, "Regression"), rejected
+    assert max(place.weights_of(bad)) <= 25, place.weights_of(bad)
+    sentence = rejected["message"]
+    assert condition(obj, "Ready")["message"].startswith(sentence)
+    assert condition(obj, "Stalled")["reason"] == "RolledBack"
+    place.has_event("serve", "RollBackDecided", sentence)
+    place.has_event("serve", "RolledBack", sentence)
+    differing = [
+        condition(old, "InputsCompatible").get("message", "")
+        for old in place.past("ModelDeployment", "serve")
+        if says(old, "InputsCompatible", "False", "InputsDiffer")
+    ]
+    assert any("x6" in each for each in differing), place.explain()
+    place.route_gives_all_to("1")
+    place.only_runs("1")
+    assert place.server_pods("1") == champion, "the champion's pods were touched"
+
+    # The same manifest changes nothing.
+    place.apply(place.model_deployment())
+    # The same content under a new number is not tried.
+    again = place.register("bad", digest="sha256:" + "b" * 64)
+    obj = place.has_condition(
+        "ModelDeployment", "serve", "Ready", "False", "SameContentAsRejected",
+        f"version {again} has the same content as version {bad}", f"retry={rejected['revision']}",
+        seconds=120,
+    )  # fmt: skip
+    assert condition(obj, "Stalled")["reason"] == "SameContentAsRejected"
+    place.has_event("serve", "SameContentAsRejected", f"version {again}")
+    assert place.weights_of(again) == []
+    assert place.revisions_running() == {"1"}
+    tag = f"linnet.dev/rejected.{place.namespace}.serve"
+    assert tag in world.registry.version(place.model, bad)["tags"]
+
+    # A person may ask for another try, which ends as the first did.
+    refused = place.request("retry", "serve-v1-00000000")
+    assert refused["outcome"] == "Refused", refused
+    assert rejected["revision"] in refused["message"]
+    done = place.request("retry", rejected["revision"])
+    assert done["outcome"] == "Done", done
+    obj = place.is_rejected(again, "RolledBack", "regression")
+    assert traffic.total(again) > 0
+    place.route_gives_all_to("1")
+    _only_the_bad_failed(traffic, {bad, again})
+    assert place.server_pods("1") == champion, "the champion's pods were touched"
+
+
+def _only_the_bad_failed(traffic: Traffic, bad: set[str]) -> None:
+    totals = traffic.totals()
+    for version, codes in totals["answers"].items():
+        expected = {"422"} if version in bad else {"200"}
+        assert set(codes) <= expected, f"version {version}: {codes}"
+    assert (totals["lost"], totals["refused"], totals["timeouts"]) == (0, 0, 0), totals
+
+
+@beside
+def test_requests_steer_a_rollout(world: World) -> None:
+    place = world.place("requests")
+    patient = {"minDuration": "0s", "minCandidateRequests": 1, "maxDuration": "8s"}
+    steps = [
+        {"weight": 5, "hold": {**patient, "maxDuration": "600s", "minCandidateRequests": 100000}},
+        {"weight": 25, "hold": {**patient, "onTimeout": "Pause"}},
+        {"weight": 50, "hold": {**patient, "maxDuration": "600s", "minCandidateRequests": 100000}},
+        {"weight": 100, "hold": {"minDuration": "5s"}},
+    ]
+    place.serving(strategy={"steps": steps})
+    traffic = place.traffic(rate=15)
+    second = place.register()
+    obj = place.reaches_weight(5, version=second)
+    revision = obj["status"]["candidate"]["revision"]
+
+    # What does not fit is refused with a sentence.
+    wrong = place.request("promote", "serve-v9-00000000")
+    assert wrong["outcome"] == "Refused", wrong
+    assert revision in wrong["message"]
+    nonsense = place.request("explode", revision)
+    assert nonsense["outcome"] == "Refused", nonsense
+    place.has_event("serve", "RequestRefused", "explode")
+
+    # Paused, nothing moves.
+    place.patch("ModelDeployment", "serve", {"paused": True})
+    place.has_condition("ModelDeployment", "serve", "Ready", "False", "Paused", "5 %")
+    place.has_condition(
+        "ModelDeployment", "serve", "Progressing", "False", "ManualPause", "spec.paused"
+    )
+    place.patch("ModelDeployment", "serve", {"paused": False})
+    place.has_condition("ModelDeployment", "serve", "Ready", "False", "CanaryInProgress")
+
+    # One step further, by name.
+    done = place.request("promote", revision)
+    assert done["outcome"] == "Done", done
+    place.reaches_weight(25, version=second)
+
+    # A pause by timeout ends on `resume`, which holds the step once more.
+    place.has_condition("ModelDeployment", "serve", "Progressing", "False", "Timeout", "resume")
+    place.has_condition("ModelDeployment", "serve", "Ready", "False", "Paused", "25 %")
+    assert place.request("resume")["outcome"] == "Done"
+    place.has_condition("ModelDeployment", "serve", "Ready", "False", "CanaryInProgress")
+    place.has_condition("ModelDeployment", "serve", "Progressing", "False", "Timeout")
+    assert place.request("promote", revision)["outcome"] == "Done"
+    place.reaches_weight(50, version=second)
+
+    # `abort` takes it back, for good.
+    assert place.request("abort", revision)["outcome"] == "Done"
+    obj = place.is_rejected(second, "RolledBack", "abort was requested")
+    assert obj["status"]["rejected"][0]["reason"] == "Aborted"
+    place.route_gives_all_to("1")
+    assert place.weights_of(second) == [5, 25, 50]
+    time.sleep(5)
+    traffic.has_no_failure()
+
+
+@beside
+def test_a_rollout_without_a_gateway_follows_replicas(world: World) -> None:
+    place = world.place("replicas")
+    place.serving(route=None, server={"replicas": 2})
+    assert place.all("HTTPRoute") == []
+    url = f"http://serve.{place.namespace}.svc"
+    traffic = place.traffic(rate=15, url=url)
+
+    second = place.register()
+    obj = place.reaches_weight(25, version=second)
+    assert says(obj, "TrafficProgrammed", "True", "ReplicaWeighted"), place.explain()
+    obj = place.is_champion(second, seconds=300)
+    assert obj["status"]["url"] == url
+    assert traffic.total(second, "200") > 20
+    place.only_runs(second)
+    traffic.has_no_failure()
+
+    bad = place.register("bad")
+    place.is_rejected(bad, "RolledBack", "regression", f"traffic returned to version {second}")
+    place.only_runs(second)
+    service = place.get("Service", "serve")
+    assert service is not None
+    assert f"-v{second}-" in service["spec"]["selector"]["linnet.dev/revision"]
+    _only_the_bad_failed(traffic, {bad})
