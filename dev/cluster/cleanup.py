@@ -5,13 +5,31 @@ Nothing here trusts that the steps before it were completed, or that `up` was.
 
 import contextlib
 import os
+import socket
 from pathlib import Path
 
-from . import mounts, network, paths, processes
+from . import console, mounts, network, paths, processes
+
+
+def claim() -> None:
+    """Note whose node this is. Its names are the machine's: there can be one."""
+    paths.OWNER.parent.mkdir(parents=True, exist_ok=True)
+    paths.OWNER.write_text(str(paths.CACHE))
+
+
+def refuse_foreign() -> None:
+    """Fail if a node runs that belongs to another cache: that one would be torn down."""
+    owner = paths.OWNER.read_text() if paths.OWNER.exists() else str(paths.CACHE)
+    if owner != str(paths.CACHE) and (any(processes.members()) or network.leftovers()):
+        raise console.Failure(
+            f"A node runs that belongs to another cache. Take it down first:\n"
+            f"  LINNET_CACHE={owner} python3 -m dev.cluster down"
+        )
 
 
 def tear_down() -> None:
     """End the node. Its state stays on disk for reading, its images in the cache."""
+    refuse_foreign()
     # The kubelet goes first, or it would start again what is being ended.
     for name in ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"):
         processes.stop(name, patience=3)
@@ -50,8 +68,23 @@ def _remove_traces() -> None:
                 link.unlink()
     for result in Path("/var/lib/cni/results").glob("linnet-*"):
         result.unlink()
-    for folder in (logs, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
+    # containerd's shims leave their sockets; another containerd's are listened at.
+    sockets = Path("/run/containerd/s")
+    for entry in sockets.glob("*"):
+        if entry.is_socket() and not _is_listened_at(entry):
+            entry.unlink()
+    results = Path("/var/lib/cni/results")
+    for folder in (logs, results, results.parent, sockets, sockets.parent):
         _remove_if_empty(folder)
+
+
+def _is_listened_at(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+    return True
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -48,6 +48,7 @@ def command(arguments: argparse.Namespace) -> int:
             with _alone():
                 _load(arguments.image)
         case "credentials":
+            _demand_cluster()
             services.make_credentials(arguments.namespace)
     return 0
 
@@ -67,6 +68,11 @@ def _up(wanted_context: str) -> None:
         services.install()
     console.say(f"The cluster is up: {console.duration(time.monotonic() - start)}")
     console.say(f"  export KUBECONFIG={paths.KUBECONFIG} PATH={paths.KUBECTL.parent}:$PATH")
+
+
+def _demand_cluster() -> None:
+    if _provider() == "node" and not node.ready():
+        raise console.Failure("The node does not answer: python3 -m dev.cluster up")
 
 
 def _choose(provider: str) -> None:
@@ -91,8 +97,8 @@ def _up_node() -> None:
         node.up()
         runtime.load([image.name for image in images.platform()])
         services.install_node_services()
-        services.wait_for_dns()
     runtime.load([image.name for image in images.fetched()])
+    services.wait_for_dns()
 
 
 def _fetch_images() -> None:
@@ -143,6 +149,7 @@ def _images(targets: list[str]) -> None:
             for target in targets:
                 kind.build(target)
         case _:
+            _demand_cluster()
             requirements.ensure()
             images.ensure(images.base())
             wanted = [images.target(target) for target in targets]
@@ -159,6 +166,7 @@ def _load(name: str) -> None:
         case "kind":
             kind.load(name)
         case _:
+            _demand_cluster()
             buildah.give(name, images.store())
             runtime.load([name])
 

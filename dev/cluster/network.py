@@ -65,6 +65,11 @@ def remove() -> None:
         commands.succeeds("umount", _PATH.parent)
 
 
+def leads_to_node() -> bool:
+    """Whether the node's address is reached through our interface and nowhere else."""
+    return commands.succeeds("sh", "-c", f"ip route get {NODE_ADDRESS} | grep -q {HOST_INTERFACE}")
+
+
 def leftovers() -> list[str]:
     """What is there of the namespace and the interface to it."""
     found = []

@@ -32,6 +32,7 @@ def up() -> None:
         cleanup.forget()
     for folder in (paths.RUN, paths.CONFIG, paths.LOGS, paths.PIDS, paths.CONTAINERD):
         folder.mkdir(parents=True, exist_ok=True)
+    cleanup.claim()
     processes.ensure_cgroups()
     processes.kill_strays()
     network.ensure()
@@ -51,6 +52,9 @@ def up() -> None:
 
 def ready() -> bool:
     """Whether the API server says that it is ready."""
+    if not network.leads_to_node():
+        # Without our interface the question would leave this machine by its default route.
+        return False
     try:
         trust = ssl.create_default_context(cafile=str(paths.PKI / "ca.crt"))
         trust.load_cert_chain(paths.PKI / "admin.crt", paths.PKI / "admin.key")

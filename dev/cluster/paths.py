@@ -36,4 +36,5 @@ PIDS = STATE / "pids"
 VOLUMES = STATE / "volumes"
 
 RUN = Path("/run/linnet")
+OWNER = RUN / "owner"
 SOCKET = RUN / "containerd.sock"

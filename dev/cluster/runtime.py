@@ -105,6 +105,10 @@ state = "{paths.RUN}/containerd"
 [grpc]
 address = "{paths.SOCKET}"
 
+# Nothing plugs into the pods of this node, and its socket would lie in a fixed place.
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+
 [{cri}.images'.pinned_images]
 sandbox = "{images.PAUSE}"
 

@@ -21,14 +21,15 @@ def install_node_services() -> None:
 
 
 def install() -> None:
-    """Install gateway, store and MLflow, and wait until they serve."""
-    # One applies definitions first, so that the objects of the second are known.
-    kubernetes.apply("gateway-crds", builds.gateway_definitions())
-    kubernetes.apply("envoy-gateway", _manifest("envoy-gateway.yaml"))
+    """Install store, MLflow and gateway, and wait until they serve."""
+    # MLflow takes longest to start, so it goes first.
     kubernetes.apply("namespace", json.dumps(_namespace()))
     make_credentials(NAMESPACE)
     kubernetes.apply("mlops", _manifest("mlops.yaml"))
     with console.step("Envoy Gateway"):
+        # Definitions apart, so that the objects that follow are known.
+        kubernetes.apply("gateway-crds", builds.gateway_definitions())
+        kubernetes.apply("envoy-gateway", _manifest("envoy-gateway.yaml"))
         _wait_available("envoy-gateway", "envoy-gateway-system")
         kubernetes.apply("gateway", _manifest("gateway.yaml"))
         gateway = ("gateway/eg", "--namespace=default")
