@@ -15,7 +15,7 @@ from typing import Any
 from .world import World
 
 Scenario = Callable[[World], None]
-MOST = 7
+MOST = 6
 """How many scenarios run at once: each has a stream of requests, and there are two cores."""
 _SCENARIO = "_scenario"
 LIMIT = 900.0

@@ -8,6 +8,7 @@ what they say when it passes holds the conditions of everything in the namespace
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import subprocess
@@ -207,7 +208,12 @@ class World:
     @property
     def store(self) -> str:
         """Where the run's tables lie."""
-        return f"s3://data/e2e/{self.run}"
+        return f"s3://data/e2e/{self.source}"
+
+    @property
+    def source(self) -> str:
+        """The run whose tables and trained models are used: this one, or one that it repeats."""
+        return os.environ.get("LINNET_E2E_REPEAT") or self.run
 
     def install(self) -> None:
         """Apply definitions and operator, and have it run from the images that are there now."""
@@ -267,6 +273,11 @@ class World:
 
     def prepare(self, pool: ThreadPoolExecutor) -> None:
         """Write the tables, then train a good model and one that demands another column."""
+        if self.source != self.run:
+            for content in ("good", "bad"):
+                model = f"e2e-{self.source}-{content}"
+                self.trained[content] = pool.submit(self.registry.version, model, "1")
+            return
         place = self.place("base")
         place.run_script("tables", ROOT / "tests" / "e2e" / "tables.py", self.store)
         for content, table in (("good", "good.parquet"), ("bad", "extra.parquet")):
@@ -335,7 +346,7 @@ class Place:
             "backoffLimit": 1,
             "template": {
                 "resources": {
-                    "requests": {"cpu": "50m", "memory": "256Mi"},
+                    "requests": {"cpu": "100m", "memory": "256Mi"},
                     "limits": {"cpu": "1", "memory": "1Gi"},
                 }
             },
@@ -355,7 +366,7 @@ class Place:
                 "drainTimeout": "5s",
                 "template": {
                     "resources": {
-                        "requests": {"cpu": "20m", "memory": "192Mi"},
+                        "requests": {"cpu": "50m", "memory": "192Mi"},
                         "limits": {"memory": "512Mi"},
                     }
                 },
