@@ -1,5 +1,6 @@
 """Whole rollouts through the real loop, in virtual time against a world in memory."""
 
+from linnet.ports import Rejected
 from simulation import NAMESPACE, ROUTED, Simulation, offer, serving
 
 
@@ -265,3 +266,17 @@ def test_without_a_gateway_a_superseded_candidate_gets_no_traffic_again() -> Non
     assert simulation.run(2400, promoted("5")), simulation.message("Progressing")
     assert set(simulation.served) == {"1", "5"}
     assert simulation.unanswered == 0
+
+
+def test_an_abort_before_anything_was_made_is_remembered_too() -> None:
+    simulation = serving()
+    simulation.cluster.fail("create", "ControllerRevision", Rejected("quota exceeded"))
+    offer(simulation, "2")
+    assert simulation.run(60, lambda s: bool(s.status.get("candidate")))
+    simulation.request("abort", simulation.status["candidate"]["revision"])
+    assert simulation.run(60, rejected("2"))
+    simulation.cluster.mend()
+    simulation.run(300)
+    assert simulation.status.get("candidate") is None
+    assert simulation.condition("Ready") == ("False", "RolledBack")
+    assert "2" not in simulation.served

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from linnet.api.model_deployment import ModelDeploymentStatus, Rejected
+from linnet.api.model_deployment import Arm, ModelDeploymentStatus, Rejected
 from linnet.api.shared import parse_duration, parse_time
 from linnet.core import names
 from linnet.core.registry import VersionView
@@ -60,6 +60,15 @@ def revision_of(seen: Observation, version: VersionView) -> tuple[str, str]:
             return view.name, str(view.data["hash"])
     full = resources.revision_hash(seen, version)
     return names.revision(seen.name, version.version, full), full
+
+
+def content_of(seen: Observation, arm: Arm) -> str:
+    """What a rejection of this arm is remembered by, also before its record was made."""
+    view = seen.revisions.get(arm.revision)
+    if view is not None:
+        return view.content_key
+    version = seen.model.versions.get(arm.version) if seen.model is not None else None
+    return resources.content_key(seen.spec, version) if version is not None else arm.hash or ""
 
 
 def rejection_of(seen: Observation, status: Status, version: VersionView) -> Rejected | None:

@@ -568,11 +568,10 @@ def _roll_back(
     if candidate is None or champion is None:
         return status
     message = f"{finding.message}; traffic returned to version {champion.version}"
-    revision = seen.revisions.get(candidate.revision)
     entry = Rejected(
         version=candidate.version,
         revision=candidate.revision,
-        hash=revision.content_key if revision is not None else candidate.hash or "",
+        hash=facts.content_of(seen, candidate),
         reason=finding.reason.value,
         time=format_time(now),
         e=status.analysis.e if status.analysis is not None else None,
