@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from linnet.api.model_deployment import Arm, ModelDeploymentStatus, OnTimeout, Verdict
+from linnet.api.model_deployment import (
+    AdvanceWhen,
+    Arm,
+    ModelDeploymentStatus,
+    OnTimeout,
+    Verdict,
+)
 from linnet.api.reasons import Reason
 from linnet.api.shared import format_time, parse_time
 from linnet.core.rollout import analysis, facts, steps, traffic
@@ -69,20 +75,23 @@ def _weighted_hold(
     if not analysis.readable(state, rules, now=now):
         return HoldView(Reason.METRICS_UNAVAILABLE, "no counters of one arm for three intervals")
     enough = state.step_requests >= rule.requests
+    waits_for_evidence = rule.advance_when is AdvanceWhen.EVIDENCE
+    timed_out = held >= rule.maximum and not waits_for_evidence
     if held >= rule.minimum and enough:
         if analysis.judge(state, rules) is Verdict.NO_REGRESSION:
             return HoldView(None, "no regression", advance=True)
-        if held >= rule.maximum:
+        if timed_out:
             return _timed_out(state, rules, rule)
-    if held >= rule.maximum and not enough:
+    if timed_out and not enough:
         return HoldView(
             Reason.LOW_TRAFFIC,
             f"{state.step_requests} of {rule.requests} candidate requests in this step",
         )
+    most = f"for {round(rule.maximum.total_seconds())} s at most"
     return HoldView(
         Reason.HOLDING_FOR_EVIDENCE,
         f"{state.step_requests} candidate requests in this step, {rule.requests} are needed; "
-        f"held for {round(rule.maximum.total_seconds())} s at most",
+        f"held {'until the evidence suffices' if waits_for_evidence else most}",
     )
 
 
