@@ -35,8 +35,11 @@ REGISTER_AGAIN = """
 from mlflow import MlflowClient
 client = MlflowClient("http://localhost:5000")
 old = client.get_model_version("{model}", "{version}")
-tags = {{k: v for k, v in old.tags.items() if "rejected" not in k and "champion-since" not in k}}
-new = client.create_model_version("{model}", old.source, run_id=old.run_id, model_id=old.model_id, tags=tags)
+ours = ("rejected", "champion-since")
+tags = {{key: value for key, value in old.tags.items() if not any(word in key for word in ours)}}
+new = client.create_model_version(
+    "{model}", old.source, run_id=old.run_id, model_id=old.source.rpartition("/")[2], tags=tags
+)
 client.set_registered_model_alias("{model}", "challenger", new.version)
 print(new.version)
 """
@@ -294,7 +297,7 @@ Look around
   kubectl get httproute delays -n demo -o yaml  the weights
   kubectl explain mdep.spec.analysis            what every field means
   kubectl logs -n demo traffic --tail=3         every answer, counted
-  kubectl port-forward -n mlops svc/mlflow 5000 then http://localhost:5000: runs, versions, model cards
+  kubectl port-forward -n mlops svc/mlflow 5000   then localhost:5000: runs, versions, cards
   make demo-down                                take it away
 """
 

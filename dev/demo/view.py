@@ -1,4 +1,4 @@
-"""What the demo shows while it waits: a live picture in a terminal, plain lines where there is none."""
+"""What the demo shows while it waits: a live picture in a terminal, else plain lines."""
 
 from __future__ import annotations
 

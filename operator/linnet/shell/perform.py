@@ -30,21 +30,24 @@ class Outcome:
     """How far the actions came."""
 
     done: int
+    changed: bool = False
+    """Whether the cache learnt something from our own writes: no watch event tells it again."""
     error: Exception | None = None
 
 
 async def all_of(key: Key, uid: str, actions: Sequence[Action], world: World) -> Outcome:
     """Perform actions for one object until one fails."""
     world.problems.pop(key, None)
+    changed = False
     for index, action in enumerate(actions):
         try:
-            await _perform(key, uid, action, world)
+            changed |= await _perform(key, uid, action, world)
         except (Unavailable, Missing, Conflict) as error:
-            return Outcome(done=index, error=error)
+            return Outcome(done=index, changed=changed, error=error)
         except Rejected as error:
             world.problems[key] = {_name(action): str(error)}
-            return Outcome(done=index, error=error)
-    return Outcome(done=len(actions))
+            return Outcome(done=index, changed=changed, error=error)
+    return Outcome(done=len(actions), changed=changed)
 
 
 def _name(action: Action) -> str:
@@ -63,17 +66,18 @@ def _name(action: Action) -> str:
             return f"run {run_id}"
 
 
-async def _perform(key: Key, uid: str, action: Action, world: World) -> None:
+async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
+    """Perform one action; True where its answer was news to the cache."""
     LOG.info("%s %s", type(action).__name__, _name(action), extra={"about": _about(key)})
     match action:
         case ApplyObject(manifest=manifest):
             await _refuse_foreign(key, uid, manifest, world)
-            world.cache.update(await world.cluster.apply(manifest))
+            return world.cache.update(await world.cluster.apply(manifest))
         case CreateObject(manifest=manifest):
             await _refuse_foreign(key, uid, manifest, world)
-            world.cache.update(await world.cluster.create(manifest))
+            return world.cache.update(await world.cluster.create(manifest))
         case PatchObject(kind=kind, name=name, patch=patch):
-            world.cache.update(await world.cluster.patch(kind, key.namespace, name, patch))
+            return world.cache.update(await world.cluster.patch(kind, key.namespace, name, patch))
         case DeleteObject(kind=kind, name=name, uid=child):
             await world.cluster.delete(kind, key.namespace, name, child)
         case SetReplicas(name=name, replicas=replicas):
@@ -86,6 +90,7 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> None:
             world.models.touch(model)
         case CloseRun(run_id=run_id):
             await world.registry.close_run(run_id)
+    return False
 
 
 def _about(key: Key) -> dict[str, str]:

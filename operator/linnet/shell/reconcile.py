@@ -25,6 +25,13 @@ AT_ONCE = timedelta(0)
 Reconciler = Callable[..., Awaitable[timedelta | None]]
 
 
+def _next(outcome: perform.Outcome, requeue_after: timedelta | None) -> timedelta | None:
+    """When to look again after actions: at once where our own writes made something new."""
+    if outcome.error is not None:
+        raise outcome.error
+    return AT_ONCE if outcome.changed else requeue_after
+
+
 async def training_job(key: Key, world: World, *, now: datetime) -> timedelta | None:
     """Bring one TrainingJob closer to its end; return when to look again."""
     seen = await observe.training_job(key, world)
@@ -36,9 +43,7 @@ async def training_job(key: Key, world: World, *, now: datetime) -> timedelta | 
         return AT_ONCE
     outcome = await perform.all_of(key, seen.uid, plan.actions, world)
     await report.write(key, seen.status, plan, world, now=now)
-    if outcome.error is not None:
-        raise outcome.error
-    return plan.requeue_after
+    return _next(outcome, plan.requeue_after)
 
 
 async def model_deployment(key: Key, world: World, *, now: datetime) -> timedelta | None:
@@ -55,9 +60,7 @@ async def model_deployment(key: Key, world: World, *, now: datetime) -> timedelt
         return AT_ONCE
     outcome = await perform.all_of(key, seen.uid, plan.actions, world)
     await report.write(key, seen.status, plan, world, now=now)
-    if outcome.error is not None:
-        raise outcome.error
-    return plan.requeue_after
+    return _next(outcome, plan.requeue_after)
 
 
 async def drift_policy(key: Key, world: World, *, now: datetime) -> timedelta | None:

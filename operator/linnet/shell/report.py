@@ -38,6 +38,26 @@ _ENDED = {
     DecisionVerb.WITHDRAW: "withdrawn",
 }
 _ALARMING = frozenset({kinds.STALLED, kinds.FAILED})
+_SUMMARIES = frozenset(kinds.SUMMARY.values())
+_ON_ITS_WAY = frozenset(
+    reason.value
+    for reason in (
+        Reason.PREPARING,
+        Reason.CANARY_IN_PROGRESS,
+        Reason.ROLLING_BACK,
+        Reason.SUPERSEDING,
+        Reason.PAUSED,
+        Reason.MANUAL_PAUSE,
+        Reason.QUEUED,
+        Reason.TRAINING,
+        Reason.REGISTERING,
+        Reason.SUSPENDED,
+        Reason.FIRST_REVISION_STARTING,
+        Reason.ALIAS_NOT_ASKED,
+        Reason.NOT_WRITTEN,
+    )
+)
+"""Reasons of a condition that is False because something goes on, as it should."""
 
 
 async def write(key: Key, before: Status, plan: Plan[Any], world: World, *, now: datetime) -> bool:
@@ -71,20 +91,34 @@ async def write(key: Key, before: Status, plan: Plan[Any], world: World, *, now:
 
 
 def _transitions(before: Sequence[Condition], after: Sequence[Condition]) -> list[Event]:
-    """An event for every condition that moved; those written for the first time only if bad."""
+    """The transitions of conditions that a person wants in the object's diary."""
     events: list[Event] = []
     for condition in after:
         old = kinds.get(before, condition.type)
-        alarming = condition.type in _ALARMING
-        if old is None and not alarming:
-            continue
-        if old is not None and (old.status, old.reason) == (condition.status, condition.reason):
-            continue
-        bad = alarming or condition.status is Truth.FALSE
-        moved = old is None or old.status is not condition.status
-        if moved or condition.type in (kinds.READY, kinds.COMPLETE):
-            events.append(_event(condition, warning=bad and moved))
+        if _is_told(old, condition):
+            events.append(_event(condition, warning=_is_bad(condition)))
     return events
+
+
+def _is_told(old: Condition | None, new: Condition) -> bool:
+    """What is bad, what is good again, and every step of the summary; what passes is not told."""
+    if new.type in _ALARMING:
+        # The summary of the same pass says the same words.
+        return False
+    if old is None or (old.status, old.reason) == (new.status, new.reason):
+        return new.type in _SUMMARIES and old is None and _is_bad(new)
+    if new.type in _SUMMARIES:
+        return True
+    if old.status is new.status or new.reason == Reason.NOT_NEEDED.value:
+        return False
+    if new.type in (kinds.PROMOTED, kinds.REGISTERED):
+        return new.status is not Truth.UNKNOWN
+    return Truth.FALSE in (old.status, new.status) and Truth.UNKNOWN is not new.status
+
+
+def _is_bad(condition: Condition) -> bool:
+    """Whether a person should be warned; on its way is not bad."""
+    return condition.status is Truth.FALSE and condition.reason not in _ON_ITS_WAY
 
 
 def _event(condition: Condition, *, warning: bool) -> Event:

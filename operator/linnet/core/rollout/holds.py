@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from linnet.api.model_deployment import (
     AdvanceWhen,
     Arm,
+    Decision,
     ModelDeploymentStatus,
     OnTimeout,
     Verdict,
@@ -22,6 +23,9 @@ from linnet.core.rollout.analysis import State
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
+
+USUAL_DELAY = timedelta(seconds=15)
+"""How long a gateway may take to report a new weight before that is worth a word."""
 
 
 def is_available(seen: Observation, arm: Arm | None) -> bool:
@@ -46,7 +50,7 @@ def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None
     if step is None or state is None or traffic.returning(status):
         return None
     if step.since is None or (decision is not None and not decision.performed):
-        return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
+        return _on_its_way(seen, decision, now)
     if not seen.traffic.programmed:
         return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
     if seen.spec.paused:
@@ -66,6 +70,15 @@ def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None
             None if over else Reason.STEP_ADVANCED, f"100 % is held until {until}", advance=over
         )
     return _weighted_hold(seen, state, rule, held, now)
+
+
+def _on_its_way(seen: Observation, decision: Decision | None, now: datetime) -> HoldView:
+    """A new weight that no gateway reports yet: usual for a moment, a hold when it lasts."""
+    fresh = decision is not None and now < parse_time(decision.time) + USUAL_DELAY
+    refused = seen.traffic.reason not in (Reason.WAITING, Reason.PROGRAMMED)
+    if fresh and not refused:
+        return HoldView(Reason.STEP_ADVANCED, "a new weight is on its way to the gateways")
+    return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
 
 
 def _weighted_hold(

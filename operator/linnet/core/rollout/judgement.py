@@ -420,7 +420,11 @@ def _available(seen: Observation, status: Status) -> Condition:
     ready = sum(len(each.ready_pods) for each in serving)
     if ready == 0:
         return _say(kinds.AVAILABLE, Truth.FALSE, Reason.NO_HEALTHY_REPLICAS, "no pod is ready")
-    return _say(kinds.AVAILABLE, Truth.TRUE, Reason.MINIMUM_REPLICAS, f"{ready} pods are ready")
+    return _say(kinds.AVAILABLE, Truth.TRUE, Reason.MINIMUM_REPLICAS, _pods(ready))
+
+
+def _pods(count: int) -> str:
+    return "1 pod is ready" if count == 1 else f"{count} pods are ready"
 
 
 def _progressing(seen: Observation, status: Status, now: datetime) -> Condition:

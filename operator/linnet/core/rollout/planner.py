@@ -795,11 +795,7 @@ def _decision_events(before: Status, decision: Decision) -> list[Event]:
         if verb is DecisionVerb.ROLL_BACK and before.step is None:
             events.append(Event(Reason.CANDIDATE_REJECTED, message, warning=True))
         return events
-    performed = {
-        DecisionVerb.ADVANCE: Reason.WEIGHT_SET,
-        DecisionVerb.ROLL_BACK: Reason.ROLLED_BACK,
-        DecisionVerb.PROMOTE: Reason.ALIAS_SET,
-    }
-    if not decision.performed or verb not in performed:
-        return []
-    return [Event(performed[verb], message, warning=verb is DecisionVerb.ROLL_BACK)]
+    # What a rollback or a promotion came to is told by the conditions Ready and Promoted.
+    if decision.performed and verb is DecisionVerb.ADVANCE:
+        return [Event(Reason.WEIGHT_SET, message)]
+    return []
