@@ -64,6 +64,7 @@ def revision(
             "contentKey": resources.content_key(given or spec(), registered),
             "hash": version * 8,
             "model": "delays",
+            "template": {"metadata": {}, "spec": {}},
         },
         deployment={"metadata": {"uid": "d"}, "spec": {"replicas": len(pods)}},
         pods=pods,

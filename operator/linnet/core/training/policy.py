@@ -58,5 +58,6 @@ def failure(seen: Observation) -> Finding | None:
             "`spec.template.resources.limits.memory` in a new TrainingJob",
         )
     if failed["reason"] == "BackoffLimitExceeded":
-        return Finding(Reason.RETRIES_EXHAUSTED, f"{len(seen.pods) or 'all'} pods failed{said}")
+        count = "1 pod" if len(seen.pods) == 1 else f"{len(seen.pods) or 'all'} pods"
+        return Finding(Reason.RETRIES_EXHAUSTED, f"{count} failed{said}")
     return Finding(Reason.TRAINER_FAILED, f"the trainer failed{said or ': see the log of its pod'}")

@@ -1,0 +1,325 @@
+"""What is decided about one TrainingJob, and what is said of it, by tables."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from linnet.api.reasons import Reason
+from linnet.api.training_job import AliasStatus, TrainingJobSpec, TrainingJobStatus
+from linnet.core.plan import ApplyObject, CloseRun, CreateObject, PatchObject, Plan, SetAlias
+from linnet.core.registry import ModelView, RunView, VersionView
+from linnet.core.training import planner, policy, resources
+from linnet.core.training.state import Observation, PodView, Settings
+from linnet_trainer import contract
+from simulation import TRAINING
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+BASE = Observation(
+    name="delays",
+    namespace="team",
+    uid="uid-job",
+    generation=1,
+    created=NOW,
+    spec=TrainingJobSpec.model_validate(TRAINING),
+    status=TrainingJobStatus(),
+    settings=Settings(
+        trainer_image="trainer:1", image_pull_policy="Never", pod_environment={}, tracking_link="http://m"
+    ),
+    identity="linnet-system/linnet-operator",
+)  # fmt: skip
+HASH = resources.spec_hash(BASE)
+NAMED = TrainingJobStatus(
+    spec_hash=HASH, job_name=f"delays-train-{HASH[:8]}", start_time="2026-11-25T12:00:00Z"
+)
+
+
+def document(**changes: Any) -> contract.Result:
+    values: dict[str, Any] = {
+        "spec_hash": HASH,
+        "job_uid": "uid-job",
+        "outcome": contract.Outcome.PASSED,
+        "reason": contract.Reason.COMPLETED,
+        "message": "the gates passed",
+        "version": "3",
+        "run_id": "r",
+    }
+    return contract.Result(**{**values, **changes})
+
+
+def ended_pod(code: int | None = 0, text: str = "", **changes: Any) -> PodView:
+    return PodView(
+        name="pod", created=NOW, phase="Succeeded", exit_code=code, message=text, **changes
+    )
+
+
+def run_with(text: str = "", status: str = "FINISHED", **tags: str) -> RunView:
+    given = {contract.TAG_RESULT: text} if text else {}
+    return RunView(run_id="r", experiment_id="1", status=status, tags={**given, **tags})
+
+
+def job(kind: str = "", reason: str = "", **spec: Any) -> Any:
+    conditions = [{"type": kind, "status": "True", "reason": reason}] if kind else []
+    live = {
+        "suspend": False,
+        "activeDeadlineSeconds": 600,
+        "ttlSecondsAfterFinished": BASE.spec.ttl_seconds_after_finished,
+        **spec,
+    }
+    name = NAMED.job_name
+    return {"metadata": {"name": name}, "spec": live, "status": {"conditions": conditions}}
+
+
+def decided(**changes: Any) -> Plan[TrainingJobStatus]:
+    return planner.decide(replace(BASE, **changes), now=NOW)
+
+
+def finished(**changes: Any) -> TrainingJobStatus:
+    """Status after a passed result was recorded."""
+    plan = decided(
+        status=NAMED, job=job("Complete"), pods=(ended_pod(0, contract.render(document())),)
+    )
+    return plan.status.model_copy(update=changes)
+
+
+def test_the_job_is_named_before_it_is_made() -> None:
+    plan = decided()
+    assert plan.records
+    assert plan.actions == ()
+    assert plan.status.job_name == NAMED.job_name
+    assert [event.note for event in plan.events] == [f"Job {NAMED.job_name} is made"]
+
+
+def test_the_recipe_lies_there_before_the_job_starts() -> None:
+    plan = decided(status=NAMED)
+    assert [type(action) for action in plan.actions] == [ApplyObject, CreateObject]
+    assert not plan.records
+
+
+def test_a_registry_that_is_down_starts_nothing() -> None:
+    plan = decided(registry_error="connection refused")
+    assert (plan.records, plan.actions) == (False, ())
+    assert plan.conditions[0].message == (
+        "the registry does not answer, training starts when it does: connection refused"
+    )
+    assert plan.requeue_after == planner.RETRY
+
+
+PASSED = contract.render(document())
+RESULTS: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {
+    "a termination message": (
+        {"job": job("Complete"), "pods": (ended_pod(0, PASSED),)}, ("Completed", "3"),
+    ),
+    "a run's tag": (
+        {"job": job("Complete"), "pods": (ended_pod(),), "run": run_with(PASSED)},
+        ("Completed", "3"),
+    ),
+    "a run's tag beside a cut message": (
+        {"job": job("Complete"), "pods": (ended_pod(0, PASSED[:50]),), "run": run_with(PASSED)},
+        ("Completed", "3"),
+    ),
+    "a run's tag without a Job": ({"run": run_with(PASSED)}, ("Completed", "3")),
+    "a refusal": (
+        {
+            "job": job("Complete"),
+            "run": run_with(
+                contract.render(
+                    document(
+                        outcome=contract.Outcome.REFUSED,
+                        reason=contract.Reason.GATE_REFUSED,
+                        version="",
+                    )
+                )
+            ),
+        },
+        ("GateRefused", ""),
+    ),
+    "a document of another recipe": (
+        {"job": job("Complete"), "run": run_with(contract.render(document(spec_hash="0" * 64)))},
+        ("TrainerFailed", ""),
+    ),
+    "a document of another object": (
+        {"job": job("Complete"), "run": run_with(contract.render(document(job_uid="other")))},
+        ("TrainerFailed", ""),
+    ),
+    "no document, registry down": (
+        {"job": job("Complete"), "registry_error": "down"}, None,
+    ),
+    "a running job": ({"job": job()}, None),
+    "a deadline": ({"job": job("Failed", "DeadlineExceeded")}, ("DeadlineExceeded", "")),
+    "out of memory": (
+        {
+            "job": job("Failed", "BackoffLimitExceeded"),
+            "pods": (ended_pod(137, out_of_memory=True),),
+        },
+        ("OutOfMemory", ""),
+    ),
+    "no try left": (
+        {"job": job("Failed", "BackoffLimitExceeded"), "pods": (ended_pod(1, "x\nwhy\n"),)},
+        ("RetriesExhausted", ""),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESULTS.values(), ids=RESULTS)
+def test_results(case: tuple[dict[str, Any], tuple[str, str] | None]) -> None:
+    changes, expected = case
+    plan = decided(status=NAMED, **changes)
+    result = plan.status.result
+    assert (result and (result.reason, result.version or "")) == expected
+    assert plan.records is (expected is not None)
+
+
+def test_a_finished_run_of_an_older_object_is_adopted_before_a_job_is_named() -> None:
+    plan = decided(run=run_with(contract.render(document(job_uid="older"))))
+    assert plan.records
+    assert (plan.status.version, plan.status.job_name) == ("3", None)
+
+
+def test_after_the_result_nothing_is_made_again() -> None:
+    plan = decided(status=finished(), model_read=False)
+    assert not any(isinstance(a, ApplyObject | CreateObject) for a in plan.actions)
+
+
+def model(**aliases: str) -> ModelView:
+    versions = {v: VersionView(version=v, artifact_uri="") for v in ("2", "3", "4")}
+    return ModelView(name="delays", aliases=aliases, versions=versions)
+
+
+DECIDED = AliasStatus(name="challenger", version="3")
+MOVED = AliasStatus(name="challenger", version="3", moved_time="2026-11-25T12:00:00Z")
+YIELDED = AliasStatus(name="challenger", version="4")
+ALIASES: dict[str, tuple[AliasStatus | None, ModelView, AliasStatus | None, bool]] = {
+    "no alias yet is decided": (None, model(), DECIDED, False),
+    "an older one is decided": (None, model(challenger="2"), DECIDED, False),
+    "a newer one is left": (None, model(challenger="4"), YIELDED, False),
+    "a decision is performed": (DECIDED, model(challenger="2"), DECIDED, True),
+    "a move that is seen is recorded": (DECIDED, model(challenger="3"), MOVED, False),
+    "a newer one after the decision is left": (DECIDED, model(challenger="4"), YIELDED, False),
+    "a moved alias is never written again": (MOVED, model(challenger="2"), MOVED, False),
+    "an alias that was left is never taken": (YIELDED, model(challenger="2"), YIELDED, False),
+}
+
+
+@pytest.mark.parametrize("case", ALIASES.values(), ids=ALIASES)
+def test_the_alias(case: tuple[AliasStatus | None, ModelView, AliasStatus | None, bool]) -> None:
+    before, seen, after, writes = case
+    plan = decided(status=finished(alias=before), model=seen, model_read=True)
+    assert plan.status.alias == after
+    assert plan.records is (before != after)
+    assert any(isinstance(action, SetAlias) for action in plan.actions) is writes
+
+
+def test_an_alias_that_is_not_asked_for_is_not_moved() -> None:
+    spec = TrainingJobSpec.model_validate({**TRAINING, "model": {"name": "delays", "alias": ""}})
+    plan = decided(spec=spec, status=finished(), model=model(), model_read=True)
+    assert (plan.records, plan.actions, plan.status.alias) == (False, (), None)
+
+
+def test_the_open_run_of_a_failed_training_is_closed() -> None:
+    failed = decided(status=NAMED, job=job("Failed", "DeadlineExceeded")).status
+    plan = decided(status=failed, run=run_with(status="RUNNING"))
+    assert plan.actions == (CloseRun(run_id="r"),)
+    assert decided(status=failed, run=run_with(status="KILLED")).actions == ()
+
+
+CHANGES: dict[str, tuple[dict[str, Any], Any, dict[str, Any], str]] = {
+    "nothing": ({}, job(), {}, ""),
+    "suspend": ({"suspend": True}, job(), {"suspend": True}, ""),
+    "suspend belongs to the queue": ({"suspend": True}, job(), {}, "queue"),
+    "a deadline": (
+        {"activeDeadlineSeconds": 900}, job(), {"activeDeadlineSeconds": 900}, "",
+    ),
+    "a deadline of an ended job": ({"activeDeadlineSeconds": 900}, job("Complete"), {}, ""),
+    "a time to live": (
+        {"ttlSecondsAfterFinished": 5}, job("Complete"), {"ttlSecondsAfterFinished": 5}, "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANGES.values(), ids=CHANGES)
+def test_only_three_fields_of_a_job_are_ever_changed(
+    case: tuple[dict[str, Any], Any, dict[str, Any], str],
+) -> None:
+    changed, live, patch, queue = case
+    spec = TrainingJobSpec.model_validate({**TRAINING, **changed})
+    assert resources.spec_hash(replace(BASE, spec=spec)) == HASH
+    seen = replace(BASE, spec=spec, status=NAMED, job=live, queue=queue)
+    patches = [a.patch for a in planner.actions(seen, NAMED) if isinstance(a, PatchObject)]
+    assert patches == ([{"spec": patch}] if patch else [])
+
+
+def test_another_recipe_is_another_job() -> None:
+    other = TrainingJobSpec.model_validate(
+        {**TRAINING, "data": {**TRAINING["data"], "target": "cancelled"}}
+    )
+    assert resources.spec_hash(replace(BASE, spec=other)) != HASH
+
+
+def test_sentences_of_failures() -> None:
+    def says(**changes: Any) -> str:
+        found = policy.failure(replace(BASE, **changes))
+        return found.message if found is not None else ""
+
+    assert says(job=job("Failed", "DeadlineExceeded")) == (
+        "the training ran longer than 600 s: raise `spec.activeDeadlineSeconds` in a new "
+        "TrainingJob, or give it less to do"
+    )
+    assert says(job=job("Failed", "BackoffLimitExceeded"), pods=(ended_pod(1, "x\nwhy"),)) == (
+        "1 pod failed: why"
+    )
+    assert says(job=job("Failed", "PodFailurePolicy")) == (
+        "the trainer failed: see the log of its pod"
+    )
+    assert says(job=job("Complete")) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"invalid": "`spec.data`: wrong"}, ("InvalidSpec", "`spec.data`: wrong")),
+        (
+            {"model_allowed": False},
+            (
+                "ModelNotAllowed",
+                "namespace 'team' may not use the model 'delays' (`spec.model.name`): use an "
+                "allowed name, or ask whoever runs the operator to extend LINNET_MODEL_PREFIXES",
+            ),
+        ),
+        (
+            {"foreign": "Job delays-train"},
+            (
+                "NameTaken",
+                "Job delays-train exists and is not ours: delete or rename it, or give this "
+                "object another name",
+            ),
+        ),
+    ],
+)
+def test_what_must_be_mended_first_stops_everything(
+    changes: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    plan = decided(**changes)
+    assert (plan.records, plan.actions) == (False, ())
+    conditions = {each.type: each for each in plan.conditions}
+    assert (conditions["Stalled"].reason, conditions["Stalled"].message) == expected
+    assert conditions["Complete"].status == "False"
+
+
+def test_a_refused_child_is_named() -> None:
+    plan = decided(status=NAMED, problems={"Job j": "quota"})
+    stalled = next(each for each in plan.conditions if each.type == "Stalled")
+    assert stalled.reason == Reason.INVALID_TEMPLATE
+    assert stalled.message == "the API server refuses Job j: quota. Correct `spec.template`"
+
+
+def test_an_impossible_observation_is_refused() -> None:
+    with pytest.raises(ValueError, match="has not been read"):
+        replace(BASE, model_read=True, registry_error="down")
+
+
+def test_progress_that_cannot_be_read_stops_nothing() -> None:
+    seen = run_with(status="RUNNING", **{contract.TAG_PROGRESS: "{nonsense"})
+    plan = decided(status=NAMED, job=job(), run=seen, created=NOW - timedelta(hours=1))
+    assert plan.status.progress is None
+    assert plan.status.run is not None
