@@ -223,7 +223,7 @@ def keeps(s: Simulation) -> None:
 
 
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,

@@ -1,6 +1,6 @@
 """Wherever the operator dies, or an answer is lost, every story ends as if nothing had happened.
 
-`exhaustive/` tells every story with every interruption; here a few are drawn.
+`tests/statistics` tells every story with every interruption; here a few are drawn.
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ def undisturbed(name: str) -> tuple[Simulation, int]:
 
 
 @settings(
-    max_examples=20,
+    max_examples=14,
     deadline=None,
     derandomize=True,
     database=None,
@@ -36,7 +36,7 @@ def test_an_interruption_changes_no_end(name: str, where: float, lost: bool) -> 
 
 
 @settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,
