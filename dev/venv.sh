@@ -10,7 +10,7 @@ python=${PYTHON:-python3}
 started=$SECONDS
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-.venv/bin/uv pip install --quiet --python .venv/bin/python --requirements locks/dev.txt --overrides locks/overrides.txt
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --requirements locks/dev.txt --overrides locks/overrides.txt
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 touch .venv/.ready
 echo "venv: ready in $((SECONDS - started)) s"
