@@ -140,6 +140,27 @@ def test_apply_is_repeatable_and_takes_dropped_fields_away(real: Cluster) -> Non
     real.run(use)
 
 
+def test_a_record_is_annotated_though_its_data_never_changes(real: Cluster) -> None:
+    async def use(cluster: KubernetesCluster, namespace: str) -> None:
+        data = {"z": "a & b < c > d", "a": [1, 2, {"y": "é 🐦", "b": None}], "m": {"n": True}}
+        record = {
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": {"name": "record", "namespace": namespace},
+            "revision": 1,
+            "data": data,
+        }
+        await cluster.create(record)
+        for said in ("rejected", "because & why", None):
+            patch = {"metadata": {"annotations": {"linnet.dev/rejected": said}}}
+            patched = await cluster.patch("ControllerRevision", namespace, "record", patch)
+            assert patched["data"] == data
+            found = patched["metadata"].get("annotations") or {}
+            assert found.get("linnet.dev/rejected") == said
+
+    real.run(use)
+
+
 def test_replicas_survive_an_apply_without_them(real: Cluster) -> None:
     async def use(cluster: KubernetesCluster, namespace: str) -> None:
         await cluster.apply(deployment(namespace, "sized"))

@@ -26,7 +26,7 @@ def _is_promoted(place: Place, traffic: Traffic, version: str) -> None:
 def test_better_versions_are_promoted_under_load_without_a_failed_request(world: World) -> None:
     place = world.place("promote")
     place.serving(server={"replicas": 2})
-    traffic = place.traffic(rate=25)
+    traffic = place.traffic(rate=20)
 
     second = place.register()
     obj = place.reaches_weight(5, version=second)
@@ -73,7 +73,7 @@ def _answers_carry_version_and_id(place: Place, version: str) -> None:
 def test_a_bad_candidate_is_rolled_back_and_stays_rejected(world: World) -> None:
     place = world.place("rollback")
     place.serving()
-    traffic = place.traffic(rate=25)
+    traffic = place.traffic(rate=20)
     champion = place.server_pods("1")
 
     bad = place.register("bad", digest="sha256:" + "b" * 64)
@@ -145,7 +145,7 @@ def test_requests_steer_a_rollout(world: World) -> None:
         {"weight": 100, "hold": {"minDuration": "5s"}},
     ]
     place.serving(strategy={"steps": steps})
-    traffic = place.traffic(rate=15)
+    traffic = place.traffic(rate=12)
     second = place.register()
     obj = place.reaches_weight(5, version=second)
     revision = obj["status"]["candidate"]["revision"]
@@ -197,7 +197,7 @@ def test_a_rollout_without_a_gateway_follows_replicas(world: World) -> None:
     place.serving(route=None, server={"replicas": 2})
     assert place.all("HTTPRoute") == []
     url = f"http://serve.{place.namespace}.svc"
-    traffic = place.traffic(rate=15, url=url)
+    traffic = place.traffic(rate=12, url=url)
 
     second = place.register()
     obj = place.reaches_weight(25, version=second)

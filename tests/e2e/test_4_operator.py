@@ -74,7 +74,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
     good, bad, train = (world.place(f"chaos-{name}") for name in ("good", "bad", "train"))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda place: place.serving(), (good, bad)))
-        streams = list(pool.map(lambda place: place.traffic(rate=20), (good, bad)))
+        streams = list(pool.map(lambda place: place.traffic(rate=15), (good, bad)))
     traffic, bad_traffic = streams
     second, worse = good.register(), bad.register("bad")
     train.train("train")

@@ -17,6 +17,7 @@ from linnet.ports import Conflict, Manifest, Missing, Rejected, Unavailable
 REQUEST_TIMEOUT = 20.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+YAML = "application/yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,11 @@ class KubernetesCluster:
                 "POST",
                 path(manifest["kind"], meta["namespace"]),
                 query={"fieldManager": labels.FIELD_MANAGER},
-                body=manifest,
+                # As YAML the API server writes raw parts down anew, in its own form. It keeps the
+                # bytes of JSON, spaces included, and then refuses every later patch of a
+                # ControllerRevision: its immutable `data` would no longer be the same bytes.
+                body=json.dumps(manifest, ensure_ascii=False),
+                content_type=YAML,
             )
         except Conflict:
             return await self.get(manifest["kind"], meta["namespace"], meta["name"])

@@ -1,0 +1,220 @@
+"""Promotions and rollbacks in a loop under load, with pods taken away at random.
+
+    LINNET_KUBECONFIG=... python -m tests.soak --minutes 60
+
+One deployment behind the gateway takes a better version, then a bad one, again and again, while the
+operator's pod and the gateway's controller are killed and server pods are deleted. It ends well if
+every rollout ended as it should and no user request failed but those that a bad candidate refused.
+The summary is printed and written to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.world import OPERATOR, ROOT, WEIGHTS, Place, Traffic, World
+
+GATEWAYS = "envoy-gateway-system"
+LONGEST = 600.0
+"""Seconds that one rollout may take, with everything that is killed meanwhile."""
+
+
+class Disturber(threading.Thread):
+    """Takes a pod away every now and then; which and when is drawn."""
+
+    def __init__(self, place: Place, dice: random.Random, pause: tuple[float, float]) -> None:
+        super().__init__(daemon=True)
+        self.place = place
+        self.dice = dice
+        self.pause = pause
+        self.killed: Counter[str] = Counter()
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Disturb until `ended` is set."""
+        while not self.ended.wait(self.dice.uniform(*self.pause)):
+            what = self.dice.choice(("operator", "operator", "server", "gateway-controller"))
+            try:
+                if self._take(what):
+                    self.killed[what] += 1
+            except Exception as error:
+                # The API server may be busy; the next pod is taken then.
+                print(f"  {what} was not taken away: {error}", file=sys.stderr)
+
+    def _take(self, what: str) -> bool:
+        world = self.place.world
+        if what == "operator":
+            found = [(OPERATOR, pod["metadata"]["name"], 0) for pod in world.operator_pods()]
+        elif what == "server":
+            # Deleted as a node's drain does it: a server that is killed loses what it holds.
+            found = [
+                (self.place.namespace, pod["metadata"]["name"], -1)
+                for pod in self.place.all("Pod")
+                if "linnet.dev/revision" in pod["metadata"].get("labels", {})
+                and not pod["metadata"].get("deletionTimestamp")
+            ]
+        else:
+            pods = world.api.list("Pod", GATEWAYS)
+            found = [
+                (GATEWAYS, pod["metadata"]["name"], 0)
+                for pod in pods
+                if pod["metadata"]["name"].startswith("envoy-gateway-")
+            ]
+        if not found:
+            return False
+        namespace, name, grace = self.dice.choice(found)
+        world.api.delete("Pod", namespace, name, grace=grace)
+        return True
+
+
+@dataclass
+class Summary:
+    """What happened."""
+
+    began: str
+    seed: int
+    promotions: int = 0
+    rollbacks: int = 0
+    seconds: dict[str, list[float]] = field(
+        default_factory=lambda: {"promotion": [], "rollback": []}
+    )
+    bad_requests: list[int] = field(default_factory=list)
+    problem: str = ""
+
+    def document(self, traffic: dict[str, Any], killed: Counter[str]) -> dict[str, Any]:
+        """The summary for JSON."""
+        return {
+            "began": self.began,
+            "ended": _now(),
+            "seed": self.seed,
+            "promotions": self.promotions,
+            "rollbacks": self.rollbacks,
+            "seconds": {key: _spread(found) for key, found in self.seconds.items()},
+            "bad_candidate_requests": _spread([float(each) for each in self.bad_requests]),
+            "killed": dict(killed),
+            "requests": {
+                key: traffic.get(key) for key in ("sent", "lost", "refused", "timeouts", "answers")
+            },
+            "problem": self.problem,
+        }
+
+
+def _spread(found: list[float]) -> dict[str, float]:
+    if not found:
+        return {}
+    ordered = sorted(found)
+    return {
+        "n": len(ordered),
+        "median": round(ordered[len(ordered) // 2], 1),
+        "max": round(ordered[-1], 1),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _promote(place: Place, summary: Summary) -> str:
+    began, version = time.monotonic(), place.register()
+    place.is_champion(version, seconds=LONGEST)
+    weights = place.weights_of(version)
+    assert weights == WEIGHTS, f"the weights were {weights}\n{place.explain()}"
+    place.route_gives_all_to(version)
+    summary.promotions += 1
+    summary.seconds["promotion"].append(time.monotonic() - began)
+    return version
+
+
+def _roll_back(place: Place, traffic: Traffic, champion: str, summary: Summary) -> str:
+    began, version = time.monotonic(), place.register("bad")
+    place.is_rejected(version, "RolledBack", seconds=LONGEST)
+    place.route_gives_all_to(champion)
+    summary.rollbacks += 1
+    summary.seconds["rollback"].append(time.monotonic() - began)
+    summary.bad_requests.append(traffic.total(version))
+    return version
+
+
+def _failures(totals: dict[str, Any], bad: set[str]) -> list[str]:
+    wrong = [
+        f"{count} x {code} of version {version}"
+        for version, codes in totals.get("answers", {}).items()
+        for code, count in codes.items()
+        if code != "200" and version not in bad
+    ]
+    lost = [f"{totals[key]} {key}" for key in ("lost", "refused", "timeouts") if totals.get(key)]
+    return [*wrong, *lost]
+
+
+def soak(world: World, minutes: float, seed: int) -> dict[str, Any]:
+    """Run for so long and return the summary."""
+    summary, bad = Summary(began=_now(), seed=seed), set[str]()
+    ends = time.monotonic() + 60 * minutes
+    place = world.place("soak")
+    champion = "1"
+    place.serving(server={"replicas": 2})
+    traffic = place.traffic(rate=25)
+    disturber = Disturber(place, random.Random(seed), (10.0, 60.0))
+    disturber.start()
+    try:
+        while time.monotonic() < ends:
+            champion = _promote(place, summary)
+            bad.add(_roll_back(place, traffic, champion, summary))
+            print(
+                f"{_now()} {summary.promotions} promotions, {summary.rollbacks} rollbacks, "
+                f"killed {dict(disturber.killed)}",
+                flush=True,
+            )
+    except AssertionError as error:
+        summary.problem = str(error)
+    finally:
+        disturber.ended.set()
+    totals = traffic.totals()
+    found = _failures(totals, bad)
+    if found and not summary.problem:
+        summary.problem = f"user requests failed: {found}"
+    return summary.document(totals, disturber.killed)
+
+
+def main() -> int:
+    """Run as the command line says; 0 if all ended as it should."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
+    chosen = parser.parse_args()
+    kubeconfig = os.environ.get("LINNET_KUBECONFIG")
+    if not kubeconfig:
+        parser.error("LINNET_KUBECONFIG must name a cluster's kubeconfig: run `make soak`")
+    world = World.begin(kubeconfig)
+    try:
+        world.install()
+        with ThreadPoolExecutor(2) as pool:
+            world.prepare(pool)
+            document = soak(world, chosen.minutes, chosen.seed)
+    finally:
+        world.end()
+    text = json.dumps(document, indent=2)
+    print(text)
+    folder = Path(ROOT, "benchmarks", "results")
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = document["began"].replace(":", "").replace("-", "")
+    (folder / f"soak-{stamp}.json").write_text(text + "\n", encoding="utf-8")
+    return 1 if document["problem"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
