@@ -45,8 +45,8 @@ demo: venv images ## the story: train, serve, promote a better model, roll a bad
 demo-down: ## take the demo and its operator away, keep the cluster
 	@dev/demo/down.sh
 
-bench: venv ## the verdict's error rates and costs; results lie under benchmarks/results
-	@.venv/bin/python -m benchmarks.verdict
+bench: venv ## the verdict's false rollbacks and detections; writes benchmarks/results
+	@dev/bench.sh
 
 soak: venv images ## rollouts and rollbacks under load with pods killed at random, for an hour
 	@dev/test.sh soak

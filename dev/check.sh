@@ -7,4 +7,4 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports --no-cache
-python -m pytest -q tests/unit tests/properties tests/docs
+python -m pytest -q tests/unit tests/properties tests/docs tests/test_repository.py

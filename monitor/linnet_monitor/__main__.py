@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    """Say that this version has no monitor program yet; exit code 2 = another try does not mend it."""
+    """Say that this version has no monitor program yet; 2 = another try does not mend it."""
     print("linnet-monitor has no program in this version of Linnet: upgrade", file=sys.stderr)
     return 2
 

@@ -1,4 +1,4 @@
-"""Every manifest that a reader may copy is one that the models take, and asks for live fields only."""
+"""Every manifest that a reader may copy is one that the models take, with live fields only."""
 
 from __future__ import annotations
 
