@@ -61,7 +61,9 @@ async def _pass(key: Key, world: World) -> str:
         return "conflict"
     except Rejected as error:
         LOG.warning("refused: %s", error, extra=about)
-        world.queue.done(key, requeue_after=SLOW_RETRY if world.queue.retries(key) else 1.0)
+        # The next pass says what was refused; the ones after it wait for a person.
+        pause = SLOW_RETRY if world.queue.retries(key) else 1.0
+        world.queue.done(key, failed=True, requeue_after=pause)
         return "refused"
     except (Unavailable, Missing) as error:
         LOG.warning("will be tried again: %s", error, extra=about)

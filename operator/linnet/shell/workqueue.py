@@ -78,12 +78,18 @@ class WorkQueue(Generic[KeyT]):
         return key, waited
 
     def done(self, key: KeyT, *, failed: bool = False, requeue_after: float | None = None) -> None:
-        """End the pass over a key; a failure is tried again with back-off."""
+        """End the pass over a key; a failure is tried again with back-off, or when it says so."""
         self._processing.discard(key)
         again = key in self._again
         self._again.discard(key)
         if failed:
-            self.add_after(key, self._backoff(key))
+            backoff = self._backoff(key)
+            if requeue_after is None:
+                self.add_after(key, backoff)
+            elif again:
+                self.add(key)
+            else:
+                self.add_after(key, requeue_after)
         else:
             self._failures.pop(key, None)
             if again:
