@@ -88,7 +88,7 @@ class Story:
         totals: Mapping[str, Any] = {}
         while True:
             obj = self.deployment()
-            if time.monotonic() - looked > 3:
+            if time.monotonic() - looked > 5:
                 totals, looked = self.totals(), time.monotonic()
             phase.show(obj, totals.get("answers", {}))
             if obj is not None and ended(obj):
