@@ -38,6 +38,7 @@ if [ $needs_cluster = 1 ]; then
   run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
   LINNET_KUBECONFIG=$(python3 -m dev.cluster kubeconfig)
   export LINNET_KUBECONFIG
+  PATH="$(dirname "$(python3 -m dev.cluster kubectl)"):$PATH"
 fi
 
 for stage in "${stages[@]}"; do
