@@ -24,6 +24,7 @@ from linnet.api.training_job import (
     GateStatus,
     Metric,
     Progress,
+    ProgressStage,
     Result,
     ResultOutcome,
     Run,
@@ -262,9 +263,10 @@ def observe(seen: Observation, status: Status) -> Status:
 
 def _progress(seen: Observation, status: Status) -> Progress | None:
     if status.result is not None:
-        last = status.progress
-        done = last.model_copy(update={"percent": 100}) if last is not None else None
-        return done if status.result.outcome is ResultOutcome.PASSED else last
+        if status.result.outcome is not ResultOutcome.PASSED:
+            return status.progress
+        # Whatever was seen of it on the way: who was away meanwhile says the same in the end.
+        return Progress(stage=ProgressStage.REGISTERING, percent=100)
     text = seen.run.tags.get(contract.TAG_PROGRESS, "") if seen.run is not None else ""
     try:
         return Progress.model_validate(json.loads(text)) if text else status.progress
