@@ -102,6 +102,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
     bad.route_gives_all_to("1")
     done = train.is_complete("train")
     assert done["status"]["version"] == "1"
+    assert done["status"]["progress"]["percent"] == 100
     assert [each["version"] for each in world.registry.versions(train.model)] == ["1"]
     assert world.registry.aliases(train.model) == {"challenger": "1"}
     good.only_runs(second)
