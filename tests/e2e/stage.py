@@ -19,6 +19,8 @@ MOST = 6
 """How many scenarios run at once: each has a stream of requests, and there are two cores."""
 _SCENARIO = "_scenario"
 LIMIT = 900.0
+NOTES: list[str] = []
+"""Numbers that a run tells at its end."""
 
 
 def beside(scenario: Scenario) -> Callable[[Stage], None]:

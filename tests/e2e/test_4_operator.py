@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from .api import OURS
-from .stage import Stage
+from .stage import NOTES, Stage
 from .world import OPERATOR, WEIGHTS, Place, World, condition, says
 
 KILLS = 8
@@ -25,10 +24,6 @@ WRITE = r'rest_client_requests_total\{.*method="(POST|PATCH|DELETE)"\} (\S+)'
 def alone(stage: Stage) -> None:
     """Whatever runs side by side has ended: these tests are about the operator's own doings."""
     stage.wait_for_all()
-
-
-def _say(text: str) -> None:
-    print(f"\n  {text}", file=sys.__stdout__, flush=True)
 
 
 def _kill_operator(world: World, *, grace: int = 0) -> None:
@@ -70,7 +65,6 @@ def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
 ) -> None:
     seed = random.SystemRandom().randrange(10_000)
     dice = random.Random(seed)
-    _say(f"kills drawn with seed {seed}")
     good, bad, train = (world.place(f"chaos-{name}") for name in ("good", "bad", "train"))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda place: place.serving(), (good, bad)))
@@ -90,7 +84,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
             # Enough of it: what is not over yet ends now.
             time.sleep(5)
             break
-    _say(f"{kills} kills")
+    NOTES.append(f"operator killed {kills} times, drawn with seed {seed}")
 
     # The state is that of a run without kills.
     good.is_champion(second)
@@ -163,7 +157,7 @@ def _takes_over(world: World, place: Place, *, grace: int) -> float:
     patched = place.patch("ModelDeployment", "serve", {"analysis": {"interval": interval}})
     place.until(
         "ModelDeployment", "serve", "the next leader looked at it",
-        lambda each: each["status"].get("observedGeneration") == patched["metadata"]["generation"],
+        lambda each: each.get("status", {}).get("observedGeneration") == patched["metadata"]["generation"],
         seconds=90,
     )  # fmt: skip
     return time.monotonic() - began
@@ -176,7 +170,9 @@ def test_another_leader_takes_over(world: World) -> None:
     place.is_champion("1")
     killed = max(_takes_over(world, place, grace=0) for _ in range(2))
     stopped = max(_takes_over(world, place, grace=30) for _ in range(2))
-    _say(f"next leader's first pass after a kill: {killed:.1f} s, after SIGTERM: {stopped:.1f} s")
+    NOTES.append(
+        f"next leader's first pass after a kill: {killed:.1f} s, after SIGTERM: {stopped:.1f} s"
+    )
     assert killed < 45, f"{killed:.1f} s after a kill"
     assert stopped < 30, f"{stopped:.1f} s after SIGTERM"
 
@@ -190,7 +186,7 @@ def test_while_it_is_away_everything_serves_and_a_newer_version_keeps_its_alias(
     kubectl = world.api.kubectl
     place.train("late")
     place.until(
-        "TrainingJob", "late", "the Job is made", lambda each: each["status"].get("jobName")
+        "TrainingJob", "late", "the Job is made", lambda each: each.get("status", {}).get("jobName")
     )
     place.eventually("the Job exists", lambda: place.all("Job"))
     try:

@@ -12,6 +12,12 @@ from .world import World, says
 
 def _scale(world: World, name: str, replicas: int) -> None:
     world.api.kubectl("-n", "mlops", "scale", f"deploy/{name}", f"--replicas={replicas}")
+    deadline = time.monotonic() + 120
+    while not replicas and any(
+        pod["metadata"]["name"].startswith(f"{name}-") for pod in world.api.list("Pod", "mlops")
+    ):
+        assert time.monotonic() < deadline, f"the pods of {name} do not end"
+        time.sleep(1)
     if replicas:
         world.api.kubectl(
             "-n", "mlops", "rollout", "status", f"deploy/{name}", "--timeout=180s", timeout=190
