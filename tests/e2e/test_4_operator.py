@@ -155,10 +155,10 @@ def _takes_over(world: World, place: Place, *, grace: int) -> float:
     assert obj is not None
     interval = "3s" if obj["spec"]["analysis"]["interval"] != "3s" else "1s"
     patched = place.patch("ModelDeployment", "serve", {"analysis": {"interval": interval}})
+    generation = patched["metadata"]["generation"]
     place.until(
         "ModelDeployment", "serve", "the next leader looked at it",
-        lambda each: each.get("status", {}).get("observedGeneration") == patched["metadata"]["generation"],
-        seconds=90,
+        lambda each: each["status"].get("observedGeneration") == generation, seconds=90,
     )  # fmt: skip
     return time.monotonic() - began
 

@@ -40,7 +40,7 @@ def test_a_registry_or_store_that_is_down_changes_nothing_that_serves(outages: W
     waiting = place.register(alias=False)
 
     _scale(world, "mlflow", 0)
-    place.train("later")
+    place.train("later", model={"alias": ""})
     place.has_condition(
         "TrainingJob", "later", "Complete", "False", "RegistryUnavailable", "does not answer"
     )
