@@ -31,6 +31,7 @@ OPERATOR = "linnet-system"
 HEALTHY = "200"
 MANIFEST_TAG = "linnet.dev/manifest-sha256"
 CONTENT_TAG = "linnet.dev/content-digest"
+TRAINED_TAG = "linnet.dev/trained-until"
 WEIGHTS = [5, 25, 50, 100]
 
 HOLD: Mapping[str, Any] = {"minDuration": "5s", "minCandidateRequests": 20, "maxDuration": "20s"}
@@ -393,7 +394,8 @@ class Place:
         call = self.world.registry.call
         if not self._has_model():
             call("POST", "registered-models/create", {"name": self.model})
-        tags = {MANIFEST_TAG: source["tags"][MANIFEST_TAG]}
+        # What was seen in training stays true under another number: a gate asks for it.
+        tags = {tag: source["tags"][tag] for tag in (MANIFEST_TAG, TRAINED_TAG)}
         tags[CONTENT_TAG] = digest or f"sha256:{secrets.token_hex(32)}"
         body = {
             "name": self.model,
