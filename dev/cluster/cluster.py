@@ -17,6 +17,7 @@ from . import (
     images,
     kind,
     kubernetes,
+    network,
     node,
     paths,
     processes,
@@ -120,6 +121,7 @@ def _down(*, purge: bool) -> None:
     if left := cleanup.leftovers():
         raise console.Failure("These are left: " + ", ".join(left))
     paths.KUBECONFIG.unlink(missing_ok=True)
+    network.lift_guard()
     paths.PROVIDER.unlink(missing_ok=True)
     if purge:
         cleanup.forget()

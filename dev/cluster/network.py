@@ -18,6 +18,8 @@ DNS_ADDRESS = "10.96.0.10"
 API_SERVICE_ADDRESS = "10.96.0.1"
 
 _PATH = Path("/run/netns") / NAMESPACE
+_GUARD = ("unreachable", "198.18.0.0/30", "metric", "4000000")
+"""A route behind the interface's own: without the interface the node's address leads nowhere."""
 
 
 def inside() -> list[str]:
@@ -30,6 +32,8 @@ def inside() -> list[str]:
 
 def ensure() -> None:
     """Make the namespace, its way in and its empty way out."""
+    # Whoever holds a kubeconfig of a node that died must not reach past this machine with it.
+    _ip("route", "replace", *_GUARD)
     if not _usable():
         remove()
         _ip("netns", "add", NAMESPACE)
@@ -63,6 +67,11 @@ def remove() -> None:
     # `ip netns add` mounts the folder over itself; the last one to leave takes that back.
     if _PATH.parent.is_dir() and not any(_PATH.parent.iterdir()):
         commands.succeeds("umount", _PATH.parent)
+
+
+def lift_guard() -> None:
+    """Remove the route that keeps the node's address on this machine; the kubeconfig is gone."""
+    commands.succeeds("ip", "route", "delete", *_GUARD)
 
 
 def leads_to_node() -> bool:
