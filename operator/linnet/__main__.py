@@ -95,9 +95,7 @@ async def _lead(
     pods = PodReader(timeout=settings.scrape_timeout, concurrency=settings.scrape_concurrency)
     pods.count = lambda outcome: telemetry.SCRAPES.labels(outcome).inc()
     world = await _world(settings, cluster, registry, pods)
-    # Kopf takes the signals for itself when it starts: they are ours, so that the Lease is
-    # released before Kopf has taken its time to leave.
-    watcher = Watcher(world, started=lambda: _obey_signals(stop))
+    watcher = Watcher(world)
     watcher.register()
     # Kopf cancels every task that was created after it started: ours come first.
     tasks = [
@@ -135,7 +133,8 @@ async def _lead(
 
 
 async def _kopf(settings: Settings, watcher: Watcher, stop: asyncio.Event) -> None:
-    await kopf.operator(
+    ours = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=watcher.registry,
         settings=watcher.settings(),
         standalone=True,
@@ -143,6 +142,10 @@ async def _kopf(settings: Settings, watcher: Watcher, stop: asyncio.Event) -> No
         namespaces=settings.namespaces,
         stop_flag=stop,
     )
+    # Kopf has taken the signals for itself: they are ours, so that the Lease is released before
+    # Kopf takes its time to leave.
+    _obey_signals(stop)
+    await kopf.run_tasks(tasks, ignored=ours)
 
 
 async def _world(

@@ -350,7 +350,7 @@ def watched(simulation: Simulation) -> tuple[Watcher, Any]:
             added.append(key)
 
     world.queue = Queue()
-    return Watcher(world, started=lambda: None), added
+    return Watcher(world), added
 
 
 def test_an_event_wakes_the_owner_once_and_a_repetition_wakes_nobody() -> None:

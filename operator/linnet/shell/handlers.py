@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kopf
@@ -38,9 +38,8 @@ async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
 class Watcher:
     """Registers the handlers: one per kind, all the same."""
 
-    def __init__(self, world: World, *, started: Callable[[], None]) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._started = started
         self.registry = kopf.OperatorRegistry()
 
     def kinds(self) -> tuple[str, ...]:
@@ -55,11 +54,6 @@ class Watcher:
     def register(self) -> None:
         """Register one event handler per kind, and what Kopf needs to start."""
         kopf.on.login(registry=self.registry)(log_in)
-
-        async def started(**_: Any) -> None:
-            self._started()
-
-        kopf.on.startup(registry=self.registry)(started)
         for kind in self.kinds():
             resource = RESOURCES[kind]
             group, _, version = resource.api_version.rpartition("/")
