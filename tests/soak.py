@@ -206,6 +206,7 @@ def main() -> int:
             world.prepare(pool)
             document = soak(world, chosen.minutes, chosen.seed)
     finally:
+        world.uninstall()
         world.end()
     text = json.dumps(document, indent=2)
     print(text)

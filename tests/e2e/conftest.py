@@ -15,7 +15,7 @@ from .world import World
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell the numbers of the run."""
-    for note in NOTES:
+    for note in sorted(NOTES):
         terminalreporter.write_line(note)
 
 
@@ -65,6 +65,8 @@ def world(kubeconfig: str, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor])
         yield world
     finally:
         pools[0].shutdown(wait=False, cancel_futures=True)
+        if world.source == world.run:
+            world.uninstall()
         if os.environ.get("LINNET_E2E_KEEP") != "1":
             world.end()
 

@@ -8,6 +8,7 @@ test itself only waits for its end. What is asked for with `-k` is all that runs
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -47,13 +48,15 @@ class Stage:
                 self._running[scenario] = pool.submit(self._run, scenario)
 
     def _run(self, scenario: Scenario) -> None:
-        part = self._world.part()
+        part, began = self._world.part(), time.monotonic()
         try:
             scenario(part)
         except BaseException:
             # What failed is left to be looked at until the end of the run.
             self._world.places.extend(part.places)
             raise
+        finally:
+            NOTES.append(f"{time.monotonic() - began:4.0f} s beside others: {scenario.__name__}")
         part.leave()
 
     def wait_for(self, scenario: Scenario) -> None:

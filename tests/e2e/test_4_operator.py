@@ -77,7 +77,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
     kills, ends = 0, time.monotonic() + 420
     while kills < KILLS or not _all_over(good, second, bad, worse, train):
         assert time.monotonic() < ends, "\n".join(p.explain() for p in (good, bad, train))
-        time.sleep(dice.uniform(2, 22))
+        time.sleep(dice.uniform(2, 16))
         if kills < KILLS or not _all_over(good, second, bad, worse, train):
             _kill_operator(world)
             kills += 1
@@ -133,7 +133,7 @@ def _is_silent(world: World, places: tuple[Place, ...]) -> None:
     """Once settled, nothing is written: no object changes, no request of the operator does so."""
     names = {place.namespace for place in places}
     time.sleep(15)
-    began, before = time.time(), _writes(world)
+    began, before, others = time.time(), _writes(world), _others(world, names)
     time.sleep(SILENCE)
     with world.diary.changed:
         changed = [
@@ -145,7 +145,19 @@ def _is_silent(world: World, places: tuple[Place, ...]) -> None:
     performed = _performed(world, names)
     assert not performed, f"performed in {SILENCE:.0f} s of silence: {performed}"
     elsewhere = _writes(world) - before
+    # Where nobody else gave the operator anything to do, it asked for no change at all.
+    assert not elsewhere or _others(world, names) != others, f"requests in silence: {elsewhere}"
     NOTES.append(f"writes for other objects in {SILENCE:.0f} s of silence: {dict(elsewhere)}")
+
+
+def _others(world: World, names: set[str]) -> dict[str, str]:
+    """Versions of our kinds' objects in other namespaces."""
+    return {
+        obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"]
+        for kind in ("TrainingJob", "ModelDeployment", "DriftPolicy")
+        for obj in world.api.list(kind)
+        if obj["metadata"]["namespace"] not in names
+    }
 
 
 def _performed(world: World, namespaces: set[str]) -> list[str]:
@@ -187,13 +199,13 @@ def test_another_leader_takes_over(world: World) -> None:
     place.register()
     place.apply(place.model_deployment())
     place.is_champion("1")
-    killed = max(_takes_over(world, place, grace=0) for _ in range(2))
-    stopped = max(_takes_over(world, place, grace=30) for _ in range(2))
+    killed = _takes_over(world, place, grace=0)
+    stopped = _takes_over(world, place, grace=30)
     NOTES.append(
         f"next leader's first pass after a kill: {killed:.1f} s, after SIGTERM: {stopped:.1f} s"
     )
     assert killed < 45, f"{killed:.1f} s after a kill"
-    assert stopped < 30, f"{stopped:.1f} s after SIGTERM"
+    assert stopped < 20, f"{stopped:.1f} s after SIGTERM"
 
 
 def test_while_it_is_away_everything_serves_and_a_newer_version_keeps_its_alias(

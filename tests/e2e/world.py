@@ -28,6 +28,8 @@ from .api import Api, Diary, Manifest, path
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = "linnet-system"
+POLL = "LINNET_REGISTRY_POLL"
+"""By default a new version is seen within a minute: too long for dozens of them."""
 HEALTHY = "200"
 MANIFEST_TAG = "linnet.dev/manifest-sha256"
 CONTENT_TAG = "linnet.dev/content-digest"
@@ -221,9 +223,13 @@ class World:
         kubectl = self.api.kubectl
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
         kubectl("apply", "-k", str(ROOT / "manifests" / "quickstart"))
-        deployment = ("-n", OPERATOR, "rollout")
-        kubectl(*deployment, "restart", "deploy/linnet-operator")
+        kubectl("-n", OPERATOR, "set", "env", "deploy/linnet-operator", f"{POLL}=10s")
+        kubectl("-n", OPERATOR, "rollout", "restart", "deploy/linnet-operator")
         self.operator_is_ready()
+
+    def uninstall(self) -> None:
+        """Leave the operator as its manifests have it."""
+        self.api.kubectl("-n", OPERATOR, "set", "env", "deploy/linnet-operator", f"{POLL}-")
 
     def operator_is_ready(self) -> None:
         """Wait for the operator's Deployment."""
