@@ -201,7 +201,6 @@ def main() -> int:
         parser.error("LINNET_KUBECONFIG must name a cluster's kubeconfig: run `make soak`")
     world = World.begin(kubeconfig)
     try:
-        world.install()
         with ThreadPoolExecutor(2) as pool:
             world.prepare(pool)
             document = soak(world, chosen.minutes, chosen.seed)

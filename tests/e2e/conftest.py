@@ -59,8 +59,6 @@ def world(kubeconfig: str, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor])
     beside_demo = _refuse_beside_demo(kubeconfig)
     world = World.begin(kubeconfig, beside_demo=beside_demo)
     try:
-        if world.source == world.run:
-            world.install()
         world.prepare(pools[1])
         yield world
     finally:

@@ -202,11 +202,14 @@ class World:
 
     @classmethod
     def begin(cls, kubeconfig: str, *, beside_demo: bool = False) -> World:
-        """A run of its own name, with its diary open."""
+        """A run of its own name, on a cluster with the operator of this checkout."""
         api, run = Api(kubeconfig), secrets.token_hex(2)
         diary = Diary(api, prefix=f"e2e-{run}-")
+        world = cls(api, run, diary, Registry(api), beside_demo=beside_demo)
+        if world.source == run:
+            world.install()
         diary.start()
-        return cls(api, run, diary, Registry(api), beside_demo=beside_demo)
+        return world
 
     @property
     def store(self) -> str:
@@ -222,6 +225,7 @@ class World:
         """Apply definitions and operator, and have it run from the images that are there now."""
         kubectl = self.api.kubectl
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+        kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
         kubectl("apply", "-k", str(ROOT / "manifests" / "quickstart"))
         kubectl("-n", OPERATOR, "set", "env", "deploy/linnet-operator", f"{POLL}=10s")
         kubectl("-n", OPERATOR, "rollout", "restart", "deploy/linnet-operator")
