@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
+import definitions
 import pytest
 from kubernetes.aio import client, config
 from linnet.adapters.kubernetes import KubernetesCluster, path
@@ -63,6 +64,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def real(kubeconfig: str) -> Iterator[Cluster]:
     name = f"linnet-test-adapters-{uuid.uuid4().hex[:5]}"
+    definitions.install(kubeconfig)
     kubectl = ["kubectl", "--kubeconfig", kubeconfig]
     subprocess.run([*kubectl, "create", "namespace", name], check=True, capture_output=True)
     yield Cluster(kubeconfig, name)

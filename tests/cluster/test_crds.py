@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import definitions
 import pytest
 import yaml
 from kubernetes import config
@@ -85,6 +86,14 @@ class Api:
             raise Refused(response.status, answer)
         return answer
 
+    def check_structural(self, name: str) -> None:
+        """Fail where the server finds the definition not structural."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        conditions = self.call("GET", path)["status"]["conditions"]
+        states = {each["type"]: each["status"] for each in conditions}
+        if states.get("NonStructuralSchema") == "True":
+            pytest.fail(f"{name} is not structural: {conditions}")
+
     def create(self, made: dict[str, Any], *, dry: bool = True) -> dict[str, Any]:
         return self.call(
             "POST", self.path(made["kind"]), made, **_dry(dry), fieldValidation="Strict"
@@ -118,39 +127,15 @@ def api() -> Iterator[Api]:
             "tests/cluster needs a real API server: run `make e2e`, which starts one, or name a "
             "kubeconfig in LINNET_KUBECONFIG"
         )
+    definitions.install(kubeconfig)
+    time.sleep(1)  # the server goes on for a moment with the schema that it had
     api = Api(kubeconfig)
     for kind in schema.KINDS:
-        text = (ROOT / "crds" / f"linnet.dev_{kind.PLURAL}.yaml").read_text(encoding="utf-8")
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        name = f"{kind.PLURAL}.linnet.dev"
-        applied = api.call(
-            "PATCH",
-            f"{path}/{name}",
-            yaml.safe_load(text),
-            fieldManager="linnet-test",
-            force="true",
-        )
-        _wait_until_established(api, f"{path}/{name}")
-        if applied["metadata"]["generation"] > 1:
-            time.sleep(1)  # the server goes on for a moment with the schema that it had
+        api.check_structural(f"{kind.PLURAL}.linnet.dev")
     namespace = {"metadata": {"generateName": "linnet-test-crds-"}}
     api.namespace = api.call("POST", "/api/v1/namespaces", namespace)["metadata"]["name"]
     yield api
     api.call("DELETE", f"/api/v1/namespaces/{api.namespace}")
-
-
-def _wait_until_established(api: Api, path: str) -> None:
-    """Wait until the server serves the kind."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        conditions = api.call("GET", path).get("status", {}).get("conditions", [])
-        states = {each["type"]: each["status"] for each in conditions}
-        if states.get("NonStructuralSchema") == "True":
-            pytest.fail(f"not structural: {conditions}")
-        if states.get("Established") == "True":
-            return
-        time.sleep(0.1)
-    pytest.fail(f"{path} was not established within 30 s: {conditions}")
 
 
 def _id(case: Pair | Update | Form) -> str:

@@ -1,7 +1,7 @@
 """What the loop relies on in the `Cluster` port, of the fake and of a real API server alike.
 
 With LINNET_KUBECONFIG set the same suite runs on that cluster too (in the namespace `default`, with
-names of its own; the CRDs must be installed).
+names of its own).
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import definitions
 import pytest
 from linnet.ports import Cluster, Conflict, Missing
 from simulation import FakeCluster
@@ -38,6 +39,12 @@ async def fake(story: Story) -> None:
 
 
 PORTS = {"fake": fake, **({"real": real} if KUBECONFIG else {})}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _definitions() -> None:
+    if KUBECONFIG:
+        definitions.install(KUBECONFIG)
 
 
 @pytest.fixture(params=PORTS.values(), ids=PORTS)

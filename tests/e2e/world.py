@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import definitions
+
 from .api import Api, Diary, Manifest, path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,8 +226,7 @@ class World:
     def install(self) -> None:
         """Apply definitions and operator, and have it run from the images that are there now."""
         kubectl = self.api.kubectl
-        kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-        kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
+        definitions.install(self.api.kubeconfig)
         kubectl("apply", "-k", str(ROOT / "manifests" / "quickstart"))
         kubectl("-n", OPERATOR, "set", "env", "deploy/linnet-operator", f"{POLL}=10s")
         kubectl("-n", OPERATOR, "rollout", "restart", "deploy/linnet-operator")
