@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from linnet.api.reasons import Reason
 from linnet.api.training_job import AliasStatus, TrainingJobSpec, TrainingJobStatus
+from linnet.core.jobs import PodView
 from linnet.core.plan import ApplyObject, CloseRun, CreateObject, PatchObject, Plan, SetAlias
 from linnet.core.registry import ModelView, RunView, VersionView
 from linnet.core.training import planner, policy, resources
-from linnet.core.training.state import Observation, PodView, Settings
+from linnet.core.training.state import Observation, Settings
 from linnet_trainer import contract
 from simulation import TRAINING
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from linnet.api import labels
 from linnet.api.pod_template import PodTemplate
@@ -170,3 +171,19 @@ def scheduling(template: PodTemplate) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+
+
+def claim_of(uri: str) -> str:
+    """The PersistentVolumeClaim of a table at `pvc://claim/path`, or nothing."""
+    return urlsplit(uri).netloc if uri.startswith("pvc://") else ""
+
+
+def claim_mounts(claim: str, folder: str) -> list[Manifest]:
+    """Where a table's claim is mounted, read-only."""
+    return [{"name": "table", "mountPath": f"{folder}/{claim}", "readOnly": True}] if claim else []
+
+
+def claim_volumes(claim: str) -> list[Manifest]:
+    """The volume of `claim_mounts`."""
+    source = {"claimName": claim, "readOnly": True}
+    return [{"name": "table", "persistentVolumeClaim": source}] if claim else []

@@ -13,6 +13,7 @@ from linnet.api import labels
 from linnet.api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from linnet.api.shared import Model, parse_time
 from linnet.api.training_job import ResultOutcome, TrainingJob
+from linnet.core import jobs
 from linnet.core import pods as pod_parts
 from linnet.core.registry import RunView
 from linnet.core.rollout import state as rollout
@@ -103,7 +104,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         ),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
-        pods=_trainer_pods(key, world),
+        pods=_job_pods(world.cache.children(key)),
         problems=world.problems.get(key, {}),
     )
     return await _with_registry(seen, world)
@@ -176,18 +177,19 @@ def _one(children: Sequence[Manifest], kind: str) -> Manifest | None:
     return next((child for child in children if child["kind"] == kind), None)
 
 
-def _trainer_pods(key: Key, world: World) -> tuple[training.PodView, ...]:
-    found = [_trainer_pod(pod) for pod in world.cache.children(key) if pod["kind"] == "Pod"]
+def _job_pods(pods: Iterable[Manifest]) -> tuple[jobs.PodView, ...]:
+    """Pods of Jobs, newest last."""
+    found = [_job_pod(pod) for pod in pods if pod["kind"] == "Pod"]
     return tuple(sorted(found, key=lambda pod: (pod.created, pod.name)))
 
 
-def _trainer_pod(pod: Manifest) -> training.PodView:
+def _job_pod(pod: Manifest) -> jobs.PodView:
     status = pod.get("status") or {}
     container: Manifest = next(iter(status.get("containerStatuses") or ()), {})
     state = container.get("state") or {}
     ended = state.get("terminated") or {}
     waiting = state.get("waiting") or {}
-    return training.PodView(
+    return jobs.PodView(
         name=pod["metadata"]["name"],
         created=parse_time(pod["metadata"]["creationTimestamp"]),
         phase=status.get("phase", "Pending"),

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from linnet.api import labels, requests
+from linnet.api import labels
 from linnet.api.model_deployment import (
     Arm,
     CandidateArm,
@@ -40,7 +40,7 @@ from linnet.api.shared import (
     format_time,
     parse_time,
 )
-from linnet.core import admission, names
+from linnet.core import admission, answers, names
 from linnet.core.plan import Event, Finding, Plan
 from linnet.core.registry import VersionView
 from linnet.core.rollout import (
@@ -208,49 +208,16 @@ def _decision(
 
 def answer_request(seen: Observation, status: Status, now: datetime) -> Status:
     """Answer the annotation `linnet.dev/request`, once per time that it carries."""
-    if not seen.request_annotation:
+    asked = answers.due(seen.request_annotation, "ModelDeployment", last=status.request, now=now)
+    if asked is None:
         return status
-    asked = requests.parse_request(seen.request_annotation)
-    answered = parse_time(status.request.time) if status.request is not None else None
-    if not isinstance(asked, Request):
-        return _refuse_malformed(status, asked, answered, now)
-    if not requests.is_due(asked.time, answered=answered, now=now):
-        return status
-    refusal = requests.refusal(asked, "ModelDeployment")
-    if refusal is not None:
-        return _answer(status, asked, RequestOutcome.REFUSED, refusal)
-    handler = REQUESTS[asked.verb]
-    return handler(seen, status, asked, now)
-
-
-def _refuse_malformed(
-    status: Status, asked: requests.Malformed, answered: datetime | None, now: datetime
-) -> Status:
-    verb = cut(asked.verb or asked.text, 64)
-    if asked.time is None:
-        # Without a time nothing tells a repetition from a new request: it is answered once.
-        if status.request is not None and status.request.message == cut(asked.message, 1024):
-            return status
-    elif not requests.is_due(asked.time, answered=answered, now=now):
-        return status
-    answer = RequestStatus(
-        verb=verb,
-        time=format_time(asked.time or now),
-        outcome=RequestOutcome.REFUSED,
-        message=asked.message,
-    )
-    return _update(status, request=answer)
+    if isinstance(asked, RequestStatus):
+        return _update(status, request=asked)
+    return REQUESTS[asked.verb](seen, status, asked, now)
 
 
 def _answer(status: Status, asked: Request, outcome: RequestOutcome, message: str) -> Status:
-    answer = RequestStatus(
-        verb=asked.verb.value,
-        revision=asked.revision,
-        time=format_time(asked.time),
-        outcome=outcome,
-        message=message,
-    )
-    return _update(status, request=answer)
+    return _update(status, request=answers.answer(asked, outcome, message))
 
 
 def _is_candidate(status: Status, asked: Request) -> str | None:

@@ -30,7 +30,7 @@ from linnet.api.training_job import (
     Run,
     TrainingJobStatus,
 )
-from linnet.core import admission, names
+from linnet.core import admission, jobs, names
 from linnet.core.plan import (
     Action,
     ApplyObject,
@@ -139,9 +139,7 @@ def finish(seen: Observation, status: Status, now: datetime) -> Status:
         # Over and removed by its TTL while nobody looked: the run still says how it ended.
         left = policy.document(seen, status.spec_hash)
         return _finished(status, left, now) if left is not None else status
-    complete = policy.job_condition(seen.job, "Complete")
-    failed = policy.job_condition(seen.job, "Failed")
-    if complete is None and failed is None:
+    if not jobs.is_over(seen.job):
         return status
     found = policy.document(seen, status.spec_hash)
     if found is not None:
@@ -320,11 +318,11 @@ def _mutable_fields(seen: Observation) -> list[Action]:
         return []
     live, spec = seen.job["spec"], seen.spec
     patch: dict[str, object] = {}
-    over = policy.job_condition(seen.job, "Complete") or policy.job_condition(seen.job, "Failed")
+    over = jobs.is_over(seen.job)
     # With a queue, Kueue owns `suspend`.
-    if over is None and not seen.queue and bool(live.get("suspend")) != spec.suspend:
+    if not over and not seen.queue and bool(live.get("suspend")) != spec.suspend:
         patch["suspend"] = spec.suspend
-    if over is None and live.get("activeDeadlineSeconds") != spec.active_deadline_seconds:
+    if not over and live.get("activeDeadlineSeconds") != spec.active_deadline_seconds:
         patch["activeDeadlineSeconds"] = spec.active_deadline_seconds
     if live.get("ttlSecondsAfterFinished") != spec.ttl_seconds_after_finished:
         patch["ttlSecondsAfterFinished"] = spec.ttl_seconds_after_finished

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from linnet_trainer import contract
 
 from linnet.api.reasons import Reason
+from linnet.core import jobs
 from linnet.core.plan import Finding
 from linnet.core.training.state import Observation
-
-
-def job_condition(job: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """A condition of the Job that is True."""
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
 
 
 def document(seen: Observation, full_hash: str, *, adopt: bool = False) -> contract.Result | None:
@@ -39,12 +31,12 @@ def document(seen: Observation, full_hash: str, *, adopt: bool = False) -> contr
 
 def failure(seen: Observation) -> Finding | None:
     """Why a failed Job without a document failed."""
-    failed = job_condition(seen.job, "Failed") if seen.job is not None else None
+    failed = jobs.condition(seen.job, "Failed") if seen.job is not None else None
     if failed is None:
         return None
     last = seen.pods[-1] if seen.pods else None
-    lines = [line.strip() for line in last.message.splitlines() if line.strip()] if last else []
-    said = f": {lines[-1]}" if lines else ""
+    words = jobs.last_words(seen.pods)
+    said = f": {words}" if words else ""
     if failed["reason"] == "DeadlineExceeded":
         return Finding(
             Reason.DEADLINE_EXCEEDED,

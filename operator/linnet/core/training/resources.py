@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from linnet_trainer import contract
 
 from linnet.api import labels
 from linnet.api.shared import format_time
-from linnet.core import names, pods, subset
+from linnet.core import jobs, names, pods, subset
 from linnet.core.training.state import Observation
 
 Manifest = Mapping[str, Any]
@@ -88,22 +87,7 @@ def make_job(seen: Observation, full_hash: str) -> Manifest:
             "activeDeadlineSeconds": spec.active_deadline_seconds,
             "ttlSecondsAfterFinished": spec.ttl_seconds_after_finished,
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": "trainer",
-                            "operator": "In",
-                            "values": [int(contract.Exit.ERROR)],
-                        },
-                    },
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                ]
-            },
+            "podFailurePolicy": jobs.failure_policy("trainer", final=int(contract.Exit.ERROR)),
             "template": _pod_template(seen, full_hash),
         },
     }
@@ -138,7 +122,8 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "OPENBLAS_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    claim = _claim(seen)
+    table = seen.spec.data.table
+    claim = pods.claim_of(table.uri) if table is not None else ""
     container = {
         "name": "trainer",
         "image": template.image or settings.trainer_image,
@@ -150,7 +135,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "volumeMounts": [
             {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True},
             {"name": "work", "mountPath": contract.WORK_DIR},
-            *([_claim_mount(claim)] if claim else []),
+            *pods.claim_mounts(claim, contract.PVC_DIR),
             *pods.credential_mounts(),
             *pods.common_mounts(template),
         ],
@@ -171,25 +156,9 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
             "volumes": [
                 {"name": "spec", "configMap": {"name": names.training(seen.name, full_hash)}},
                 {"name": "work", "emptyDir": {}},
-                *([_claim_volume(claim)] if claim else []),
+                *pods.claim_volumes(claim),
                 pods.credential_volume(seen.spec.credentials_secret_name),
                 *pods.common_volumes(template),
             ],
         },
     }
-
-
-def _claim(seen: Observation) -> str:
-    """The PersistentVolumeClaim of a `pvc://claim/path` table, or nothing."""
-    table = seen.spec.data.table
-    if table is None or not table.uri.startswith("pvc://"):
-        return ""
-    return urlsplit(table.uri).netloc
-
-
-def _claim_mount(claim: str) -> Manifest:
-    return {"name": "table", "mountPath": f"{contract.PVC_DIR}/{claim}", "readOnly": True}
-
-
-def _claim_volume(claim: str) -> Manifest:
-    return {"name": "table", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from linnet.api.training_job import TrainingJobSpec, TrainingJobStatus
+from linnet.core.jobs import PodView
 from linnet.core.registry import ModelView, RunView
 
 Manifest = Mapping[str, Any]
@@ -21,21 +22,6 @@ class Settings:
     image_pull_policy: str
     pod_environment: Mapping[str, str]
     tracking_link: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodView:
-    """One trainer pod: how far it is, and how it ended."""
-
-    name: str
-    created: datetime
-    phase: str
-    exit_code: int | None = None
-    out_of_memory: bool = False
-    message: str = ""
-    """Termination message: the result document, or the end of the log."""
-    waiting: str = ""
-    """What keeps it from running, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
