@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from linnet.shell.cache import Cache, Key, owner_of
+from linnet.shell.cache import Cache, Key, owners_of
 
 OWNER = Key("ModelDeployment", "team", "delays")
 
@@ -136,7 +136,7 @@ def test_kinds_and_namespaces_are_kept_apart() -> None:
 
 def test_owners() -> None:
     ours = {"kind": "TrainingJob", "metadata": {"name": "t", "namespace": "team"}}
-    assert owner_of(ours) == Key("TrainingJob", "team", "t")
-    assert owner_of(pod(1)) == OWNER
-    assert owner_of(pod(1, owner=None)) is None
-    assert owner_of({"kind": "Gateway", "metadata": {"name": "eg", "labels": None}}) is None
+    assert owners_of(ours) == (Key("TrainingJob", "team", "t"),)
+    assert owners_of(pod(1)) == (OWNER,)
+    assert owners_of(pod(1, owner=None)) == ()
+    assert owners_of({"kind": "Gateway", "metadata": {"name": "eg", "labels": None}}) == ()

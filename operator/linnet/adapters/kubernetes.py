@@ -47,7 +47,7 @@ _OWN = (*_WATCH, "create", "patch", "delete")
 _STATUS = {"status": ("get", "patch"), "finalizers": ("update",)}
 
 RESOURCES: Mapping[str, Resource] = {
-    "TrainingJob": Resource("linnet.dev/v1alpha1", "trainingjobs", _WATCH, _STATUS),
+    "TrainingJob": Resource("linnet.dev/v1alpha1", "trainingjobs", (*_WATCH, "create"), _STATUS),
     "ModelDeployment": Resource("linnet.dev/v1alpha1", "modeldeployments", _WATCH, _STATUS),
     "DriftPolicy": Resource("linnet.dev/v1alpha1", "driftpolicies", _WATCH, _STATUS),
     "Job": Resource("batch/v1", "jobs", _OWN),

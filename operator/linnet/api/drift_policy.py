@@ -449,6 +449,10 @@ class LastCheck(Model):
     """Version whose profile was the reference."""
     outcome: CheckOutcome
     """How it ended."""
+    reason: Text64 | None = None
+    """Why it ended so, in one word."""
+    new_samples: Count | None = None
+    """Rows since the champion was trained."""
     score: Text24 | None = None
     """Statistic divided by its threshold: above 1 is drift."""
     rank: Count | None = None

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from linnet.api.shared import Issue, Model, Resource, ValueIssue
 
-LIVE_ISSUE: Final = 1
+LIVE_ISSUE: Final = 2
 """Fields of this issue and of those before it do something."""
 
 

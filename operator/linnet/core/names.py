@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 LIMIT = 63
@@ -45,3 +46,8 @@ def cohort(revision_name: str) -> str:
 def training(job: str, spec_hash: str) -> str:
     """Job and ConfigMap of a TrainingJob: `<tjob>-train-<8 hex of spec hash>`."""
     return f"{job}-train-{spec_hash[:8]}"
+
+
+def check(policy: str, slot: datetime) -> str:
+    """Job and ConfigMap of a check: `<drift>-check-<minutes since 1970 of the slot>`."""
+    return f"{policy}-check-{int(slot.timestamp()) // 60}"

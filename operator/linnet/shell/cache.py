@@ -31,15 +31,19 @@ def _version(obj: Manifest) -> int:
     return int(obj["metadata"].get("resourceVersion") or 0)
 
 
-def owner_of(obj: Manifest) -> Key | None:
-    """The key of the resource that an object belongs to: itself, or by our owner label."""
-    if obj["kind"] in labels.OWNER_LABEL:
-        return key_of(obj)
-    found = obj["metadata"].get("labels") or {}
-    for kind, label in labels.OWNER_LABEL.items():
-        if label in found:
-            return Key(kind, obj["metadata"].get("namespace", ""), found[label])
-    return None
+def owners_of(obj: Manifest) -> tuple[Key, ...]:
+    """The keys of the resources that an object belongs to: itself, or by our owner labels.
+
+    A retraining belongs to itself and to the DriftPolicy that made it.
+    """
+    namespace, found = obj["metadata"].get("namespace", ""), obj["metadata"].get("labels") or {}
+    itself = (key_of(obj),) if obj["kind"] in labels.OWNER_LABEL else ()
+    labelled = (
+        Key(kind, namespace, found[label])
+        for kind, label in labels.OWNER_LABEL.items()
+        if label in found and kind != obj["kind"]
+    )
+    return (*itself, *labelled)
 
 
 class Cache:
@@ -60,9 +64,9 @@ class Cache:
             return False
         self._forget_owner(key)
         self._objects[key] = copy.deepcopy(dict(obj))
-        owner = owner_of(obj)
-        if owner is not None and owner != key:
-            self._children.setdefault(owner, set()).add(key)
+        for owner in owners_of(obj):
+            if owner != key:
+                self._children.setdefault(owner, set()).add(key)
         return True
 
     def remove(self, obj: Manifest) -> None:
@@ -78,11 +82,11 @@ class Cache:
 
     def _forget_owner(self, key: Key) -> None:
         known = self._objects.get(key)
-        owner = owner_of(known) if known is not None else None
-        if owner is not None and owner in self._children:
-            self._children[owner].discard(key)
-            if not self._children[owner]:
-                del self._children[owner]
+        for owner in owners_of(known) if known is not None else ():
+            if owner in self._children:
+                self._children[owner].discard(key)
+                if not self._children[owner]:
+                    del self._children[owner]
 
     def get(self, key: Key) -> Manifest | None:
         return self._objects.get(key)

@@ -15,7 +15,7 @@ import kopf
 
 from linnet.adapters.kubernetes import RESOURCES
 from linnet.api import labels
-from linnet.shell.cache import Key, owner_of
+from linnet.shell.cache import key_of, owners_of
 from linnet.shell.world import World
 
 OURS = ("TrainingJob", "ModelDeployment", "DriftPolicy")
@@ -84,15 +84,16 @@ class Watcher:
         self.wake(obj)
 
     def wake(self, obj: Mapping[str, Any]) -> None:
-        """Ask for a pass over an object's owner."""
-        owner = owner_of(obj)
-        if owner is not None:
+        """Ask for a pass over an object's owners, and over those who look at it."""
+        for owner in owners_of(obj):
             self._world.queue.add(owner)
         if obj["kind"] == "Gateway":
             for deployment in self._world.cache.of_kind("ModelDeployment"):
-                meta = deployment["metadata"]
-                key = Key("ModelDeployment", meta["namespace"], meta["name"])
-                self._world.queue.add(key)
+                self._world.queue.add(key_of(deployment))
+        if obj["kind"] == "ModelDeployment":
+            for policy in self._world.cache.of_kind("DriftPolicy", obj["metadata"]["namespace"]):
+                if policy["spec"]["modelDeploymentRef"]["name"] == obj["metadata"]["name"]:
+                    self._world.queue.add(key_of(policy))
 
     def settings(self) -> kopf.OperatorSettings:
         """How Kopf is to behave as a shell."""

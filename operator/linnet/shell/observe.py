@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from linnet.api import labels
+from linnet.api.drift_policy import DriftPolicy
 from linnet.api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from linnet.api.shared import Model, parse_time
 from linnet.api.training_job import ResultOutcome, TrainingJob
 from linnet.core import jobs
 from linnet.core import pods as pod_parts
+from linnet.core.drift import facts as drift_facts
+from linnet.core.drift import state as drift
 from linnet.core.registry import RunView
 from linnet.core.rollout import state as rollout
 from linnet.core.rollout import traffic
@@ -23,6 +26,7 @@ from linnet.core.training import resources as training_resources
 from linnet.core.training import state as training
 from linnet.ports import Missing, Rejected, Unavailable
 from linnet.shell.cache import Key
+from linnet.shell.registry import Known
 from linnet.shell.settings import Settings
 from linnet.shell.world import World
 
@@ -93,6 +97,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         spec=parsed.spec,
         status=status,
         identity=settings.identity,
+        cause=meta.annotations.get(labels.CAUSE, ""),
         queue=meta.labels.get(labels.KUEUE_QUEUE, ""),
         model_allowed=settings.allows_model(key.namespace, model.name),
         foreign=await _foreign(key, world),
@@ -444,3 +449,120 @@ async def describe(seen: rollout.Observation, world: World) -> rollout.Observati
             await world.describe(target, seen.spec.model.name)
     found = {name: world.columns[name] for name in seen.revisions if name in world.columns}
     return replace(seen, columns=found)
+
+
+# -- DriftPolicy ---------------------------------------------------------------------------------
+
+
+async def drift_policy(key: Key, world: World) -> drift.Observation | None:
+    """What is known of one DriftPolicy; None when it is gone or unreadable."""
+    obj = world.cache.get(key)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    parsed, invalid = _parse(DriftPolicy, obj)
+    if parsed is None:
+        await _invalid(obj, invalid, world)
+        return None
+    meta, settings = parsed.metadata, world.settings
+    deployment = _judged_deployment(key, parsed, world)
+    model = deployment.model if deployment is not None else ""
+    known = await world.models.get(model) if model else Known()
+    children = world.cache.children(key)
+    owned = [child for child in children if _is_ours(child, meta.uid)]
+    pods = [child for child in children if child["kind"] == "Pod"]
+    seen = drift.Observation(
+        name=key.name,
+        namespace=key.namespace,
+        uid=meta.uid,
+        generation=meta.generation,
+        created=parse_time(meta.creation_timestamp or ""),
+        spec=parsed.spec,
+        status=parsed.status,
+        identity=settings.identity,
+        request_annotation=meta.annotations.get(labels.REQUEST, ""),
+        model_allowed=not model or settings.allows_model(key.namespace, model),
+        foreign=await _foreign(key, world),
+        settings=drift.Settings(
+            monitor_image=settings.monitor_image,
+            image_pull_policy=settings.image_pull_policy,
+            pod_environment=_pod_environment(settings),
+            tracking_link=settings.tracking_link,
+        ),
+        deployment=deployment,
+        version=known.view.versions.get(deployment.champion)
+        if known.view is not None and deployment is not None
+        else None,
+        registry_error=known.error,
+        checks=_checks(owned, pods),
+        trainings={
+            child["metadata"]["name"]: _retraining(child)
+            for child in owned
+            if child["kind"] == "TrainingJob"
+        },
+        problems=world.problems.get(key, {}),
+    )
+    return await _with_check_run(seen, world)
+
+
+def _judged_deployment(key: Key, policy: DriftPolicy, world: World) -> drift.DeploymentView | None:
+    name = policy.spec.model_deployment_ref.name
+    obj = world.cache.get(Key("ModelDeployment", key.namespace, name))
+    parsed = _parse(ModelDeployment, obj)[0] if obj is not None else None
+    if parsed is None:
+        return None
+    model, status = parsed.spec.model, parsed.status
+    champion = status.champion
+    since = champion.since if champion is not None else None
+    return drift.DeploymentView(
+        model=model.name,
+        alias=model.alias or "",
+        champion=champion.version if champion is not None and since is not None else "",
+        promoted=_time(since),
+        rolling_out=status.candidate is not None,
+    )
+
+
+def _checks(owned: Iterable[Manifest], pods: Iterable[Manifest]) -> dict[str, drift.CheckView]:
+    found: dict[str, drift.CheckView] = {}
+    for child in owned:
+        name = child["metadata"]["name"]
+        if child["kind"] == "Job":
+            mine = [pod for pod in pods if _job_of(pod) == name]
+            found[name] = replace(
+                found.get(name, drift.CheckView()), job=child, pods=_job_pods(mine)
+            )
+        elif child["kind"] == "ConfigMap":
+            found[name] = replace(found.get(name, drift.CheckView()), config_map=child)
+    return found
+
+
+def _job_of(pod: Manifest) -> str:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(owner["name"]) for owner in owners if owner.get("kind") == "Job"), "")
+
+
+def _retraining(obj: Manifest) -> drift.TrainingView:
+    status = obj.get("status") or {}
+    complete, failed = _condition(status, "Complete", "True"), _condition(status, "Failed", "True")
+    ended = complete or failed
+    return drift.TrainingView(
+        created=parse_time(obj["metadata"]["creationTimestamp"]),
+        reason=str(ended["reason"]) if ended is not None else "",
+        passed=complete is not None,
+    )
+
+
+async def _with_check_run(seen: drift.Observation, world: World) -> drift.Observation:
+    """The run of a check that is over, asked for only where its pods no longer say how it ended."""
+    name, slot = drift_facts.job_in_flight(seen, seen.status), drift_facts.current_slot(seen.status)
+    check = drift_facts.view(seen, name)
+    if not name or slot is None or check.config_map is None or not drift_facts.is_over(check):
+        return seen
+    if drift_facts.document(seen, check, slot) is not None:
+        return seen
+    spec_hash = str(check.config_map["metadata"]["annotations"][labels.SPEC_HASH])
+    try:
+        run = await world.registry.run(seen.namespace, seen.name, spec_hash)
+    except (Unavailable, Rejected) as error:
+        return replace(seen, registry_error=str(error))
+    return replace(seen, run=run, run_read=True)

@@ -37,7 +37,8 @@ _ENDED = {
     DecisionVerb.ROLL_BACK: "rolled_back",
     DecisionVerb.WITHDRAW: "withdrawn",
 }
-_ALARMING = frozenset({kinds.STALLED, kinds.FAILED})
+_TOLD_OTHERWISE = frozenset({kinds.STALLED, kinds.FAILED, kinds.DRIFTED, kinds.RETRAINING})
+"""The summary of the same pass says the same words, or an event of its own does."""
 _SUMMARIES = frozenset(kinds.SUMMARY.values())
 _ON_ITS_WAY = frozenset(
     reason.value
@@ -102,8 +103,7 @@ def _transitions(before: Sequence[Condition], after: Sequence[Condition]) -> lis
 
 def _is_told(old: Condition | None, new: Condition) -> bool:
     """What is bad, what is good again, and every step of the summary; what passes is not told."""
-    if new.type in _ALARMING:
-        # The summary of the same pass says the same words.
+    if new.type in _TOLD_OTHERWISE:
         return False
     if old is None or (old.status, old.reason) == (new.status, new.reason):
         return new.type in _SUMMARIES and old is None and _is_bad(new)
@@ -135,6 +135,22 @@ def _count(key: Key, before: Status, after: Status) -> None:
         _count_rollout(key, before, after)
     if isinstance(after, TrainingJobStatus) and isinstance(before, TrainingJobStatus):
         _count_training(key, before, after)
+    if isinstance(after, DriftPolicyStatus) and isinstance(before, DriftPolicyStatus):
+        _count_drift(key, before, after)
+
+
+def _count_drift(key: Key, before: DriftPolicyStatus, after: DriftPolicyStatus) -> None:
+    if after.last_check is not None and after.last_check != before.last_check:
+        outcome = after.last_check.outcome.value
+        telemetry.CHECKS.labels(key.namespace, key.name, outcome).inc()
+        for signal in after.signals or ():
+            if signal.statistic and signal.threshold and float(signal.threshold) > 0:
+                score = float(signal.statistic) / float(signal.threshold)
+                telemetry.DRIFT_SCORE.labels(key.namespace, key.name, signal.name).set(score)
+    was = before.retrain.in_flight if before.retrain is not None else None
+    if was and after.retrain is not None and not after.retrain.in_flight:
+        outcome = after.retrain.last_outcome or ""
+        telemetry.RETRAININGS.labels(key.namespace, key.name, outcome).inc()
 
 
 def _count_training(key: Key, before: TrainingJobStatus, after: TrainingJobStatus) -> None:

@@ -71,6 +71,21 @@ TRAININGS = Counter(
     ["namespace", "outcome", "reason"],
     registry=REGISTRY,
 )
+CHECKS = Counter(
+    "linnet_checks", "Ended drift checks.", ["namespace", "policy", "outcome"], registry=REGISTRY
+)
+DRIFT_SCORE = Gauge(
+    "linnet_drift_score",
+    "Statistic of a signal divided by its threshold, in the newest check.",
+    ["namespace", "policy", "signal"],
+    registry=REGISTRY,
+)
+RETRAININGS = Counter(
+    "linnet_retrainings",
+    "Ended retrainings.",
+    ["namespace", "policy", "outcome"],
+    registry=REGISTRY,
+)
 REGISTRY_REQUESTS = Counter(
     "linnet_registry_requests", "Calls of the registry.", ["method", "outcome"], registry=REGISTRY
 )

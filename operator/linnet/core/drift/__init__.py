@@ -1,1 +1,1 @@
-"""How a DriftPolicy is answered until its checks exist."""
+"""Drift: when a check runs, what its result means, and when the model is trained anew."""

@@ -20,6 +20,7 @@ from linnet.api.reasons import Reason
 from linnet.api.shared import format_time
 from linnet.api.training_job import (
     AliasStatus,
+    Cause,
     Dataset,
     GateStatus,
     Metric,
@@ -251,6 +252,7 @@ def observe(seen: Observation, status: Status) -> Status:
         )
         changes["dataset"] = _dataset(seen) or status.dataset
     changes["progress"] = _progress(seen, status)
+    changes["cause"] = _cause(seen) or status.cause
     if status.result is not None:
         changes["metrics"] = status.result.metrics
         changes["gates"] = status.result.gates
@@ -276,6 +278,13 @@ def _dataset(seen: Observation) -> Dataset | None:
     text = seen.run.tags.get(contract.TAG_DATASET, "") if seen.run is not None else ""
     try:
         return Dataset.model_validate(json.loads(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _cause(seen: Observation) -> Cause | None:
+    try:
+        return Cause.model_validate(json.loads(seen.cause)) if seen.cause else None
     except ValueError:
         return None
 

@@ -37,6 +37,8 @@ class Observation:
     status: TrainingJobStatus
     settings: Settings
     identity: str
+    cause: str = ""
+    """Annotation of a DriftPolicy that made it: JSON of `status.cause`."""
     queue: str = ""
     """Kueue queue of the object, copied to the Job."""
     invalid: str = ""
