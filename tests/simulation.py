@@ -371,6 +371,10 @@ class Loop:
 
     spec: Mapping[str, Any]
     kind: ClassVar[str]
+    resync: ClassVar[timedelta] = RESYNC
+    """How often the object is looked at without a reason."""
+    step: ClassVar[int] = 1
+    """Seconds of virtual time from one look at the world to the next."""
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster()
@@ -422,7 +426,7 @@ class Loop:
         alive = set()
         for obj in self.cluster.objects.values():
             ours = obj["metadata"].get("labels", {}).get(labels.MANAGED_BY)
-            if obj["kind"] == self.kind or ours:
+            if obj["kind"] in labels.OWNER_LABEL or ours:
                 alive.add(key_of(obj))
                 self.world.cache.update(obj)
         kinds = {key.kind for key in alive}
@@ -458,15 +462,15 @@ class Loop:
             if after != timedelta(0):
                 self._seen = self._state()
                 # Resync and the registry's poll look at every object from time to time.
-                self._due = self.now + min(after or RESYNC, RESYNC)
+                self._due = self.now + min(after or self.resync, self.resync)
                 return
         raise AssertionError("the loop does not come to rest at one moment")
 
     async def run_async(self, seconds: float, until: Callable[[Self], bool] | None) -> bool:
-        for _ in range(int(seconds)):
-            self.now += timedelta(seconds=1)
+        for _ in range(int(seconds) // self.step):
+            self.now += timedelta(seconds=self.step)
             self.cluster.now = self.now
-            self.tick(1.0)
+            self.tick(float(self.step))
             if self.now >= self._due or self._state() != self._seen:
                 await self.settle_now()
             if until is not None and until(self):
@@ -479,7 +483,7 @@ class Loop:
         return self.cluster.version, len(self.registry.writes), registry
 
     def run(self, seconds: float, until: Callable[[Self], bool] | None = None) -> bool:
-        """Let virtual time pass, second by second; True when `until` came true."""
+        """Let virtual time pass, step by step; True when `until` came true."""
         return asyncio.run(self.run_async(seconds, until))
 
     # -- what a test asks ---------------------------------------------------------------------
