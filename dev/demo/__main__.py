@@ -23,7 +23,7 @@ def main() -> int:
         subprocess.run(
             [sys.executable, "-m", "dev.cluster", "credentials", NAMESPACE], cwd=ROOT, check=True
         )
-        story.load()
+        story.load("Load the flights of January to May 2013", "00-data.yaml", "load-flights")
         story.train("Train on the schedule alone", "10-train-schedule.yaml", "delays-schedule")
         story.serve()
         story.train("Train with the weather", "30-train-weather.yaml", "delays-weather")
@@ -31,7 +31,11 @@ def main() -> int:
         story.train("Train on planes of known age", "40-train-planes.yaml", "delays-planes")
         story.roll_back("3")
         story.stay_rejected("3")
-        story.agree("2")
+        story.load("June arrives", "50-june.yaml", "load-june")
+        story.find_drift()
+        retrained = story.retrain()
+        story.promote(retrained)
+        story.agree(retrained)
         story.summary()
     except Failed as error:
         screen.say(f"\nThe demo failed: {error}")

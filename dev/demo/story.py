@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,12 @@ class Story:
                 "label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"
             )
 
-    def load(self) -> None:
-        with self.screen.phase("Load the flights of 2013 into the store"):
-            self.kubectl.apply(FILES / "00-data.yaml")
+    def load(self, title: str, file: str, name: str) -> None:
+        with self.screen.phase(title):
+            self.kubectl.apply(FILES / file)
 
             def loaded() -> bool:
-                job = self.kubectl.get("job", "load-flights")
+                job = self.kubectl.get("job", name)
                 failed = condition(job, "Failed")
                 if failed.get("status") == "True":
                     raise Failed(f"the loader failed: {failed.get('message')}")
@@ -136,30 +137,34 @@ class Story:
 
             wait("the flights are loaded", loaded, seconds=300)
 
-    def train(self, title: str, file: str, name: str) -> Manifest:
+    def train(self, title: str, file: str, name: str) -> None:
         with self.screen.phase(title):
             self.kubectl.apply(FILES / file)
-            last = ""
+            self._follow(name)
 
-            def over() -> bool:
-                nonlocal last
-                job = self.kubectl.get("tjob", name)
-                summary = condition(job, "Complete")
-                line = f"{summary.get('reason', '…')}: {summary.get('message', '')}"
-                if line != last:
-                    self.screen.say(f"  {line}")
-                    last = line
-                if condition(job, "Failed").get("status") == "True":
-                    raise Failed(f"{name} failed: {summary.get('message')}")
-                return summary.get("status") == "True"
+    def _follow(self, name: str) -> Manifest:
+        """Tell how a training goes until it has passed."""
+        last = ""
 
-            wait(f"{name} is trained", over, seconds=600, every=2)
+        def over() -> bool:
+            nonlocal last
             job = self.kubectl.get("tjob", name)
-            if job is None:
-                raise Failed(f"{name} is gone")
-            for event in ("Registered", "Promoted"):
-                self.screen.say(f"  {event}: {condition(job, event).get('message')}")
-            return job
+            summary = condition(job, "Complete")
+            line = f"{summary.get('reason', '…')}: {summary.get('message', '')}"
+            if line != last:
+                self.screen.say(f"  {line}")
+                last = line
+            if condition(job, "Failed").get("status") == "True":
+                raise Failed(f"{name} failed: {summary.get('message')}")
+            return summary.get("status") == "True"
+
+        wait(f"{name} is trained", over, seconds=600, every=2)
+        job = self.kubectl.get("tjob", name)
+        if job is None:
+            raise Failed(f"{name} is gone")
+        for event in ("Registered", "Promoted"):
+            self.screen.say(f"  {event}: {condition(job, event).get('message')}")
+        return job
 
     def serve(self) -> None:
         with self.screen.phase("Serve version 1 under live traffic") as phase:
@@ -236,6 +241,53 @@ class Story:
                 raise Failed("a rejected version answered a request")
             self.facts["again"] = again
 
+    def find_drift(self) -> None:
+        """Ask for a check now; the schedule would make the same one tomorrow morning."""
+        with self.screen.phase("Compare the newest week with what the champion was trained on"):
+            self.kubectl.apply(FILES / "60-drift.yaml")
+            self.kubectl.run(
+                "annotate", "drift", MODEL, "--overwrite", f"linnet.dev/request=check@{_now()}"
+            )
+
+            def judged() -> bool:
+                policy = self.kubectl.get("drift", MODEL)
+                return condition(policy, "Drifted").get("status") in ("True", "False") or (
+                    (((policy or {}).get("status") or {}).get("lastCheck") or {}).get("outcome")
+                    is not None
+                )
+
+            wait("the check has ended", judged, seconds=300, every=2)
+            policy = self.kubectl.get("drift", MODEL)
+            drifted = condition(policy, "Drifted")
+            self.screen.say(f"  {drifted.get('reason')}: {drifted.get('message')}")
+            if policy is None or drifted.get("status") != "True":
+                raise Failed("the week must differ from winter")
+            self.facts["drift"] = policy["status"]
+            for column in policy["status"].get("columns", ())[:3]:
+                self.screen.say(
+                    f"  {column['column']}: {column['method']} {column['statistic']}, threshold "
+                    f"{column['threshold']}"
+                )
+
+    def retrain(self) -> str:
+        """Watch the retraining that started by itself; its version."""
+        with self.screen.phase("A retraining starts by itself"):
+
+            def started() -> bool:
+                return bool(self._retraining())
+
+            wait("a retraining has started", started, seconds=120)
+            name = self._retraining()
+            self.screen.say(f"  TrainingJob {name}")
+            job = self._follow(name)
+            self.facts["retrained"] = job["status"]
+            return str(job["status"]["version"])
+
+    def _retraining(self) -> str:
+        policy = self.kubectl.get("drift", MODEL) or {}
+        record = (policy.get("status") or {}).get("retrain") or {}
+        return str(record.get("lastJob") or "")
+
     def agree(self, champion: str) -> None:
         """Route, status and registry say the same."""
         with self.screen.phase("Route, status and registry agree"):
@@ -278,6 +330,13 @@ class Story:
             f"champion {metric.get('champion', {}).get('bad')} of "
             f"{metric.get('champion', {}).get('total')}"
         )
+        check, retrained = self.facts["drift"]["lastCheck"], self.facts["retrained"]
+        say(
+            f"  drift: {check['rows']} rows of {check['window']['from']} to "
+            f"{check['window']['until']}, score {check['score']} (1 is the threshold), rank "
+            f"{check.get('rank')} of {check.get('windows', 0) + 1}; retrained as version "
+            f"{retrained['version']}: {retrained['result']['message']}"
+        )
         say("\nTime")
         for title, took in self.screen.phases:
             say(f"  {duration(took):>12}  {title}")
@@ -295,7 +354,7 @@ class Story:
 LOOK_AROUND = """
 Look around
   export KUBECONFIG=$(make -s kubeconfig)
-  kubectl get tjob,mdep -n demo                 the story in columns
+  kubectl get tjob,mdep,drift -n demo           the story in columns
   kubectl describe mdep delays -n demo          the diary
   kubectl get httproute delays -n demo -o yaml  the weights
   kubectl explain mdep.spec.analysis            what every field means
@@ -303,6 +362,10 @@ Look around
   kubectl port-forward -n mlops svc/mlflow 5000   then localhost:5000: runs, versions, cards
   make demo-down                                take it away
 """
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _is_champion(version: str) -> Any:

@@ -45,11 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", type=Path, help="folder with flights.csv.zip, weather.csv, …")
     parser.add_argument("--target", required=True, help="s3://… or file://…")
     parser.add_argument("--months", default="1-12", help="such as 1-6")
+    parser.add_argument("--replace", action="store_true", help="delete what lies there before")
     given = parser.parse_args(arguments)
     first, _, last = given.months.partition("-")
     months = range(int(first), int(last or first) + 1)
     tables = make_tables(given.source or find_source())
     filesystem, root = open_target(given.target)
+    if given.replace and filesystem.exists(root):
+        filesystem.rm(root, recursive=True)
     for name, table in tables.items():
         # Months of UTC, as the windows of a TrainingJob; the last hours of 2013 are December's.
         month = table["sched_dep"].dt.month.where(table["sched_dep"].dt.year == 2013, 12)

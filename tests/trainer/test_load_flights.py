@@ -100,3 +100,14 @@ def test_the_last_evening_of_the_year_is_december_in_every_clock(
 
     assert list(december["sched_dep"]) == [pd.Timestamp("2014-01-01T04:59Z")]
     assert not (target / "schedule" / "2013-01.parquet").exists()
+
+
+def test_replace_leaves_nothing_of_an_earlier_load(loader: ModuleType, source: Path) -> None:
+    target = source / "out"
+    wanted = ["--source", str(source), "--target", f"file://{target}", "--months"]
+    loader.main([*wanted, "12"])
+    loader.main([*wanted, "1", "--replace"])
+    assert not (target / "schedule" / "2013-12.parquet").exists()
+    loader.main([*wanted, "2"])
+    found = sorted(path.name for path in (target / "schedule").iterdir())
+    assert found == ["2013-01.parquet", "2013-02.parquet"]
