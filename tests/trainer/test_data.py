@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from linnet_trainer import contract, data, recipe
+from linnet_trainer import contract, data, recipe, tables
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal, Unavailable
 
@@ -168,7 +168,7 @@ def test_the_digest_covers_every_row_and_name() -> None:
 def test_a_store_that_fails_is_told_from_a_table_that_is_wrong(
     error: Exception, becomes: type[Exception]
 ) -> None:
-    with pytest.raises(becomes), data.reading("s3://bucket/table.parquet"):
+    with pytest.raises(becomes), tables.reading(tables.Source(uri="s3://bucket/table.parquet")):
         raise error
 
 

@@ -89,12 +89,17 @@ def calling(what: str) -> Iterator[None]:
         raise
 
 
-class Tracker:
-    """The run of one job, and the registry beside it."""
+class Run:
+    """A run of an experiment, found again by its identity: tags that no other run has."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(
+        self, *, experiment: str, name: str, identity: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
         self._client = MlflowClient()
-        self._recipe = recipe
+        self._experiment_name = experiment
+        self._name = name
+        self._identity = dict(identity)
+        self._more_tags = dict(tags)
         self.run_id = ""
         self.experiment_id = ""
         self._tags: dict[str, str] = {}
@@ -105,7 +110,7 @@ class Tracker:
             self.experiment_id = self._experiment()
             runs = self._client.search_runs(
                 [self.experiment_id],
-                filter_string=_tagged(self._identity()),
+                filter_string=_tagged(self._identity),
                 order_by=["attributes.start_time ASC"],
                 max_results=1,
             )
@@ -117,11 +122,10 @@ class Tracker:
             else:
                 run = self._client.create_run(
                     self.experiment_id,
-                    run_name=self._recipe.name or None,
+                    run_name=self._name or None,
                     tags={
-                        **self._identity(),
-                        contract.TAG_MODEL: self._recipe.model,
-                        "mlflow.source.name": "linnet-trainer",
+                        **self._identity,
+                        **self._more_tags,
                         "mlflow.source.type": "JOB",
                         "mlflow.user": "linnet",
                     },
@@ -146,6 +150,77 @@ class Tracker:
             _retried(lambda: self._client.log_batch(self.run_id, tags=entries))
         self._tags |= tags
 
+    def log_metrics(
+        self, metrics: Mapping[str, float], *, step: int = 0, at: datetime | None = None
+    ) -> None:
+        """Log metrics, as of now or of another time."""
+        moment = int((at.timestamp() if at is not None else time.time()) * 1000)
+        entries = [Metric(key, value, moment, step) for key, value in metrics.items()]
+        for start in range(0, len(entries), BATCH):
+            with calling("log metrics"):
+                self._client.log_batch(self.run_id, metrics=entries[start : start + BATCH])
+
+    def log_text(self, text: str, path: str) -> None:
+        """Store a text as an artifact of the run."""
+        with calling(f"store {path}"):
+            self._client.log_text(self.run_id, text, path)
+
+    def download(self, uri: str, path: str, folder: Path) -> Path:
+        """Download one file below `uri`.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        try:
+            with calling(f"fetch {path}"):
+                found = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{uri.rstrip('/')}/{path}", dst_path=str(folder)
+                )
+        except (Unavailable, mlflow.exceptions.MlflowException) as error:
+            if _is_missing(error):
+                raise FileNotFoundError(path) from error
+            raise
+        return Path(found)
+
+    def close_run(self, status: str) -> None:
+        """End the run with `FINISHED`, `FAILED` or `KILLED`."""
+        if self.run_id:
+            with calling("end the run"):
+                self._client.set_terminated(self.run_id, status)
+
+    def _experiment(self) -> str:
+        name = self._experiment_name
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(name)
+                assert found is not None
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+class Tracker(Run):
+    """The run of one job, and the registry beside it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(
+            experiment=recipe.experiment,
+            name=recipe.name,
+            identity={
+                contract.TAG_NAMESPACE: recipe.namespace,
+                contract.TAG_NAME: recipe.name,
+                contract.TAG_JOB_UID: recipe.job_uid,
+                contract.TAG_SPEC_HASH: recipe.spec_hash,
+            },
+            tags={contract.TAG_MODEL: recipe.model, "mlflow.source.name": "linnet-trainer"},
+        )
+        self._recipe = recipe
+
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log parameters; the same values again are fine, as on a retry."""
         entries = [Param(key, contract.cut(value, 5900)) for key, value in params.items()]
@@ -153,13 +228,6 @@ class Tracker:
             batch = entries[start : start + BATCH]
             with calling("log parameters"):
                 self._client.log_batch(self.run_id, params=batch)
-
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
-        """Log metrics."""
-        now = int(time.time() * 1000)
-        entries = [Metric(key, value, now, step) for key, value in metrics.items()]
-        with calling("log metrics"):
-            self._client.log_batch(self.run_id, metrics=entries)
 
     def log_dataset(
         self, *, uri: str, digest: str, sha256: str, columns: Mapping[str, str], rows: int
@@ -180,11 +248,6 @@ class Tracker:
         ]
         with calling("log the dataset"):
             self._client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
-
-    def log_text(self, text: str, path: str) -> None:
-        """Store a text as an artifact of the run."""
-        with calling(f"store {path}"):
-            self._client.log_text(self.run_id, text, path)
 
     def create_model(self) -> tuple[str, str]:
         """Create the logged model of the run; return its id and where its files go."""
@@ -222,23 +285,6 @@ class Tracker:
                 return None
             raise
         return Champion(version=str(found.version), tags=dict(found.tags), artifacts=artifacts)
-
-    def download(self, uri: str, path: str, folder: Path) -> Path:
-        """Download one file below `uri`.
-
-        Raises:
-            FileNotFoundError: it is not there.
-        """
-        try:
-            with calling(f"fetch {path}"):
-                found = mlflow.artifacts.download_artifacts(
-                    artifact_uri=f"{uri.rstrip('/')}/{path}", dst_path=str(folder)
-                )
-        except (Unavailable, mlflow.exceptions.MlflowException) as error:
-            if _is_missing(error):
-                raise FileNotFoundError(path) from error
-            raise
-        return Path(found)
 
     def claim_look(self, holdout: str) -> int:
         """Count this job's look at a holdout, after those of all other jobs for this model.
@@ -285,35 +331,6 @@ class Tracker:
                 f"name='{name}' and tags.`{contract.TAG_JOB_UID}`='{uid}'"
             )
         return str(min((int(version.version) for version in found), default=""))
-
-    def close_run(self, status: str) -> None:
-        """End the run with `FINISHED`, `FAILED` or `KILLED`."""
-        if self.run_id:
-            with calling("end the run"):
-                self._client.set_terminated(self.run_id, status)
-
-    def _identity(self) -> dict[str, str]:
-        return {
-            contract.TAG_NAMESPACE: self._recipe.namespace,
-            contract.TAG_NAME: self._recipe.name,
-            contract.TAG_JOB_UID: self._recipe.job_uid,
-            contract.TAG_SPEC_HASH: self._recipe.spec_hash,
-        }
-
-    def _experiment(self) -> str:
-        name = self._recipe.experiment
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            try:
-                return str(self._client.create_experiment(name))
-            except mlflow.exceptions.MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = self._client.get_experiment_by_name(name)
-                assert found is not None
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
 
     def _other_looks(self, holdout: str) -> int:
         """Count other runs, deleted ones too, of any experiment, that compared on this holdout."""
