@@ -69,11 +69,17 @@ USER 10001:10001
 ENTRYPOINT ["linnet-server"]
 
 
+# A check reads tables and scores rows with the trainer's own code.
 FROM build AS monitor-wheel
+COPY trainer trainer
 COPY monitor monitor
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM pods AS monitor
+COPY locks/monitor.txt /opt/linnet/monitor.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --quiet --no-deps --no-compile --requirement /opt/linnet/monitor.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
 COPY --from=monitor-wheel /wheels /opt/linnet/wheels
 RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
 USER 10001:10001

@@ -45,7 +45,7 @@ for stage in "${stages[@]}"; do
   case $stage in
     check) run check dev/check.sh ;;
     verify) run verify verify ;;
-    pods) run pods python -m pytest -q tests/trainer tests/server ;;
+    pods) run pods python -m pytest -q tests/trainer tests/server tests/monitor ;;
     statistics) run statistics python -m pytest -q tests/statistics tests/shell tests/contracts ;;
     cluster) run cluster python -m pytest -q tests/cluster ;;
     e2e)

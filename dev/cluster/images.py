@@ -33,7 +33,7 @@ TARGETS = {
     "operator": ("locks/operator.txt", "operator", "trainer", "server", "monitor"),
     "trainer": ("locks/pods.txt", "trainer"),
     "server": ("locks/pods.txt", "server"),
-    "monitor": ("locks/pods.txt", "monitor"),
+    "monitor": ("locks/pods.txt", "locks/monitor.txt", "trainer", "monitor"),
 }
 """Target of the Dockerfile to what it copies, apart from pyproject.toml and LICENSE."""
 

@@ -1,12 +1,157 @@
-"""Entry point of the monitor image; its programs arrive with DriftPolicy."""
+"""`linnet-monitor check`: one check of one DriftPolicy, from spec.json to the document."""
 
+from __future__ import annotations
+
+import json
+import os
+import signal
 import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from linnet_monitor import contract
+from linnet_monitor import spec as specs
+from linnet_monitor.contract import Check, Exit, Outcome, Reason
+from linnet_monitor.errors import Failure
+
+if TYPE_CHECKING:
+    from linnet_trainer.registry import Run
 
 
 def main() -> int:
-    """Say that this version has no monitor program yet; 2 = another try does not mend it."""
-    print("linnet-monitor has no program in this version of Linnet: upgrade", file=sys.stderr)
-    return 2
+    """Run the program that the first argument names."""
+    if sys.argv[1:] != ["check"]:
+        print("usage: linnet-monitor check", file=sys.stderr)
+        return int(Exit.ERROR)
+    # The next pod of the Job goes on with the same run: nothing is to be saved.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(Exit.TERMINATED))
+    return int(check(os.environ))
+
+
+def check(environ: Mapping[str, str]) -> Exit:
+    """Check as the environment says; write the document and return the exit code."""
+    document: Mapping[str, object] = {}
+    tracked: Run | None = None
+    try:
+        document = _read_spec(environ)
+        spec = specs.parse(document)
+        from linnet_trainer import registry
+
+        registry.prepare_environment()
+        say(f"linnet-monitor: {spec.namespace}/{spec.name}, slot {spec.slot}")
+        tracked = _open_run(spec)
+        result = _adopt(tracked) or _check(spec, tracked, environ)
+        _record(result, tracked)
+        _write(result, environ)
+        return result.exit
+    except Failure as error:
+        result = _failed(error.reason, error.message, document)
+        with suppress(Exception):
+            if tracked is not None:
+                _record(result, tracked)
+        _write(result, environ)
+        return Exit.ERROR
+    except Exception as error:
+        return _try_again(error, document, environ)
+
+
+def _try_again(
+    error: Exception, document: Mapping[str, object], environ: Mapping[str, str]
+) -> Exit:
+    """Leave words for the case that no try is left, and ask for another."""
+    from linnet_trainer.errors import Unavailable
+
+    if isinstance(error, Unavailable):
+        _write(_failed(Reason.SOURCE_UNAVAILABLE, str(error), document), environ)
+    else:
+        traceback.print_exc()
+        words = f"the check failed: {type(error).__name__}: {error}"
+        _write(_failed(Reason.CHECK_FAILED, words, document), environ)
+    return Exit.RETRY
+
+
+def _read_spec(environ: Mapping[str, str]) -> Mapping[str, object]:
+    path = environ.get(contract.ENV_SPEC, contract.SPEC_PATH)
+    try:
+        document = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise Failure(Reason.CHECK_FAILED, f"{path} cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise Failure(Reason.CHECK_FAILED, f"{path} must hold a JSON object")
+    return document
+
+
+def _open_run(spec: specs.Spec) -> Run:
+    from linnet_trainer.registry import Run
+
+    tracked = Run(
+        experiment=spec.experiment,
+        name=spec.slot,
+        identity={
+            contract.TAG_NAMESPACE: spec.namespace,
+            contract.TAG_NAME: spec.name,
+            contract.TAG_SPEC_HASH: spec.spec_hash,
+        },
+        tags={"mlflow.source.name": "linnet-monitor"},
+    )
+    tracked.open_run()
+    return tracked
+
+
+def _adopt(tracked: Run) -> Check | None:
+    """The document that an earlier pod of this check has recorded."""
+    text = tracked.tag(contract.TAG_RESULT)
+    if not text:
+        return None
+    say("this check has ended before: its document is written again")
+    return contract.parse(text)
+
+
+def _check(spec: specs.Spec, tracked: Run, environ: Mapping[str, str]) -> Check:
+    from linnet_monitor.check import run
+
+    home = environ.get(contract.ENV_WORK_DIR, contract.WORK_DIR)
+    parent = home if os.access(home, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=parent, prefix="linnet-") as folder:
+        return run(spec, tracked, Path(folder))
+
+
+def _record(result: Check, tracked: Run) -> None:
+    """Write the document where it lasts, then end the run."""
+    text = contract.render(result)
+    tracked.log_text(text, "result.json")
+    tracked.set_tags({contract.TAG_RESULT: text})
+    tracked.close_run("FAILED" if result.exit is Exit.ERROR else "FINISHED")
+
+
+def _failed(reason: Reason, message: str, document: Mapping[str, object]) -> Check:
+    return Check(
+        spec_hash=str(document.get("specHash", "")),
+        policy_uid=str(document.get("policyUID", "")),
+        slot=str(document.get("slot", "")),
+        outcome=Outcome.ERROR,
+        reason=reason,
+        message=message,
+    )
+
+
+def _write(result: Check, environ: Mapping[str, str]) -> None:
+    say(f"{result.outcome}: {result.message}")
+    path = Path(environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG))
+    try:
+        path.write_text(contract.render(result))
+    except OSError as error:
+        # The run's tag is the durable copy; without a file the operator reads that one.
+        say(f"{path} cannot be written: {error}")
+
+
+def say(line: str) -> None:
+    """Print one line of the pod's log."""
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
