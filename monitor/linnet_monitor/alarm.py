@@ -41,6 +41,8 @@ class Series:
     distance: Distance
     power: float = 1.0
     """Distances are compared after this power: 0.5 for those that are quadratic."""
+    beyond: float = 0.0
+    """Distance of the window's values from the reference's range, where bins cannot tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,7 @@ def _distances(one: Series, member: Any, inside: Any) -> tuple[Counts, float]:
     reference = one.history[~inside].sum(axis=0)
     mine = one.distance(one.window[None, :], reference[None, :])
     judged = one.window.sum() > 0 and reference.sum() > 0
-    return np.where(empty, np.nan, distances), float(mine[0]) if judged else 0.0
+    return np.where(empty, np.nan, distances), float(mine[0]) + one.beyond if judged else 0.0
 
 
 def _mean(values: Counts, mask: Any) -> Counts:

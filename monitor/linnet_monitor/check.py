@@ -14,6 +14,7 @@ from linnet_trainer.recipe import render_time
 from linnet_trainer.registry import Run
 
 from linnet_monitor import alarm, contract, distances, figures, quality, window
+from linnet_monitor import reference as references
 from linnet_monitor.alarm import Distance, Part, Ranking, Series
 from linnet_monitor.contract import Check, Column, Outcome, Reason, Signal
 from linnet_monitor.distances import Counts
@@ -208,10 +209,19 @@ def _columns(signal: DataDrift, reference: Reference, tally: Tally) -> list[Judg
                     if column.is_number
                     else distances.UNORDERED[method],
                     power=_power(method),
+                    beyond=_beyond(method, column, tally),
                 ),
             )
         )
     return judged
+
+
+def _beyond(method: str, column: references.Column, tally: Tally) -> float:
+    """What the earth mover's distance adds for values that no bin of the reference reaches."""
+    if method != "Wasserstein" or not column.spread:
+        return 0.0
+    present = float(tally.counts[column.name][:-MISSING].sum())
+    return tally.beyond[column.name] / column.spread / max(present, 1.0)
 
 
 def _scores(signal: PredictionDrift, reference: Reference, tally: Tally) -> Judged:

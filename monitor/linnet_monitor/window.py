@@ -49,6 +49,8 @@ class Tally:
     """By column, shape [bins]; the last bin counts missing values."""
     outside: dict[str, int]
     """Numbers outside the reference's range, by column."""
+    beyond: dict[str, float]
+    """Sum of the distances of numbers from the reference's range, by column."""
     unknown: dict[str, int]
     """Texts that the reference does not know, by column."""
     scores: Counts
@@ -112,6 +114,7 @@ def tally(
         rows=0,
         counts={column.name: np.zeros(column.bins) for column in reference.columns},
         outside={column.name: 0 for column in reference.columns if column.is_number},
+        beyond={column.name: 0.0 for column in reference.columns if column.is_number},
         unknown={column.name: 0 for column in reference.columns if not column.is_number},
         scores=np.zeros(SCORE_BINS),
         sample=pd.DataFrame(),
@@ -143,9 +146,9 @@ def _count(
         found.counts[column.name] += np.bincount(codes, minlength=column.bins)
         if column.is_number:
             numbers = values.to_numpy(dtype=np.float64)
-            found.outside[column.name] += int(
-                ((numbers < column.low) | (numbers > column.high)).sum()
-            )
+            beyond = np.abs(numbers - np.clip(numbers, column.low, column.high))
+            found.outside[column.name] += int((beyond > 0).sum())
+            found.beyond[column.name] += float(np.nansum(beyond))
         else:
             rare = values[codes == column.bins - MISSING - 1]
             found.unknown[column.name] += int((~rare.isin(known[column.name])).sum())

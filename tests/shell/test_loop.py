@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from drifting import Drift
 from linnet.api.conditions import Status
 from linnet.api.reasons import Reason
 from linnet.core.plan import (
@@ -180,6 +181,27 @@ def test_actions_are_performed_in_order(simulation: TrainingSimulation) -> None:
     cached = simulation.world.cache.get(Key("ConfigMap", NAMESPACE, "c"))
     assert cached is not None
     assert cached["data"] == {"a": "1", "b": "2"}
+
+
+def test_an_object_that_is_made_for_another_worker_wakes_it() -> None:
+    """Its watch event is old news by then: a retraining would wait for the next resync."""
+    policy = Drift()
+    world = world_of(policy)
+    uid = policy.object["metadata"]["uid"]
+    made = {
+        **child("TrainingJob", "delays-20261126-00000", uid),
+        "apiVersion": "linnet.dev/v1alpha1",
+        "spec": TRAINING,
+    }
+    made["metadata"]["labels"] = {"linnet.dev/drift-policy": "delays"}
+
+    async def story() -> Key:
+        world.queue = WorkQueue()
+        await perform.all_of(policy.key, uid, (CreateObject(manifest=made),), world)
+        key, _ = await asyncio.wait_for(world.queue.take(), 1)
+        return key
+
+    assert asyncio.run(story()) == Key("TrainingJob", NAMESPACE, "delays-20261126-00000")
 
 
 @pytest.mark.parametrize(

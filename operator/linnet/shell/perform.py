@@ -19,7 +19,7 @@ from linnet.core.plan import (
     SetVersionTag,
 )
 from linnet.ports import Conflict, Missing, Rejected, Unavailable
-from linnet.shell.cache import Key
+from linnet.shell.cache import Key, owners_of
 from linnet.shell.world import World
 
 LOG = logging.getLogger("linnet.perform")
@@ -72,12 +72,12 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
     match action:
         case ApplyObject(manifest=manifest):
             await _refuse_foreign(key, uid, manifest, world)
-            return world.cache.update(await world.cluster.apply(manifest))
+            return _learn(key, await world.cluster.apply(manifest), world)
         case CreateObject(manifest=manifest):
             await _refuse_foreign(key, uid, manifest, world)
-            return world.cache.update(await world.cluster.create(manifest))
+            return _learn(key, await world.cluster.create(manifest), world)
         case PatchObject(kind=kind, name=name, patch=patch):
-            return world.cache.update(await world.cluster.patch(kind, key.namespace, name, patch))
+            return _learn(key, await world.cluster.patch(kind, key.namespace, name, patch), world)
         case DeleteObject(kind=kind, name=name, uid=child):
             await world.cluster.delete(kind, key.namespace, name, child)
         case SetReplicas(name=name, replicas=replicas):
@@ -91,6 +91,20 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
         case CloseRun(run_id=run_id):
             await world.registry.close_run(run_id)
     return False
+
+
+def _learn(key: Key, answer: Manifest, world: World) -> bool:
+    """Take the answer to a write in; True where it was news.
+
+    The watch's event of it is then old, so those who work on it besides `key` are woken here: a
+    retraining is an object of its own.
+    """
+    if not world.cache.update(answer):
+        return False
+    for owner in owners_of(answer):
+        if owner != key:
+            world.queue.add(owner)
+    return True
 
 
 def _about(key: Key) -> dict[str, str]:
