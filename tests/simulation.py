@@ -334,7 +334,7 @@ class DirectModels:
         self._registry = registry
         self._last = Known()
 
-    async def get(self, model: str) -> Known:
+    async def get(self, model: str, *, fresh: bool = False) -> Known:
         try:
             self._last = Known(view=await self._registry.model(model))
         except Missing:

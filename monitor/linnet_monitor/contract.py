@@ -207,22 +207,25 @@ _ALWAYS = frozenset({"spec_hash", "policy_uid", "slot", "breached"})
 
 def cut(text: str, length: int) -> str:
     """Return `text` with at most `length` characters, the last one '…' where it was longer."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    if len(text) <= length:
+        return text
+    return text[: length - 1] + "…" if length else ""
 
 
 def render(check: Check) -> str:
-    """Render a document as JSON of at most 3.5 KiB: columns go first, then the signals' words."""
-    check = replace(check, message=cut(check.message, MESSAGE_LENGTH))
-    columns = check.columns
-    for length in (SIGNAL_MESSAGE_LENGTH, 60, 0):
-        signals = tuple(replace(each, message=cut(each.message, length)) for each in check.signals)
-        for kept in range(len(columns), -1, -1):
-            text = _dump(replace(check, signals=signals, columns=columns[:kept]))
+    """Render a document as JSON of at most 3.5 KiB.
+
+    Columns go first, then the signals' words, then those of the message; what decides stays.
+    """
+    for length, words in ((MESSAGE_LENGTH, SIGNAL_MESSAGE_LENGTH), (MESSAGE_LENGTH, 0), (200, 0)):
+        signals = tuple(replace(each, message=cut(each.message, words)) for each in check.signals)
+        short = replace(check, message=cut(check.message, length), signals=signals)
+        for kept in range(len(check.columns), -1, -1):
+            text = _dump(replace(short, columns=check.columns[:kept]))
             if len(text.encode()) <= DOCUMENT_BYTES:
                 return text
-    # Signal names have at most 63 characters: reached by very long URLs alone.
-    short = replace(check, message=cut(check.message, 60), report_url="", columns=())
-    return _dump(replace(short, signals=tuple(replace(e, message="") for e in check.signals)))
+    # Names have at most 63 characters: reached by very long links alone.
+    return _dump(replace(short, columns=(), report_url="", message=cut(check.message, 60)))
 
 
 def parse(text: str) -> Check:
@@ -247,7 +250,7 @@ def parse(text: str) -> Check:
             Column(**_read(Column, each)) for each in values.get("columns", ())
         )
         return Check(**values)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no check document: {error}") from error
 
 

@@ -13,11 +13,11 @@ import pandas as pd
 DAYS, ROWS_A_DAY = 60, 50
 
 
-def make(*, seed: int = 7, signal: float = 1.0) -> pd.DataFrame:
-    """Rows whose label depends on `x1` and `x2` as strongly as `signal` says."""
+def make(*, seed: int = 7, signal: float = 1.0, later: int = 0) -> pd.DataFrame:
+    """Rows whose label depends on `x1` and `x2` as strongly as `signal` says, `later` in days."""
     random = np.random.default_rng(seed)
     count = DAYS * ROWS_A_DAY
-    day = np.repeat(np.arange(DAYS), ROWS_A_DAY)
+    day = np.repeat(np.arange(DAYS), ROWS_A_DAY) + later
     numbers = {f"x{n}": random.normal(size=count).round(6) for n in range(1, 6)}
     odds = signal * (1.4 * numbers["x1"] + 1.0 * numbers["x2"])
     moment = day * 86400 + np.tile(np.linspace(0, 80000, ROWS_A_DAY), DAYS).astype(int)
@@ -46,6 +46,10 @@ def main(root: str) -> None:
         "good.parquet": good,
         "extra.parquet": extra,
         "good.csv": good,
+        # The same kind of rows, later, with two numbers far from where they were in training.
+        "live.parquet": make(seed=8, later=60).assign(
+            x3=lambda table: table["x3"] + 2, x4=lambda table: table["x4"] - 2
+        ),
         "noise.parquet": make(signal=0.0),
         "empty.parquet": good.head(0),
         "other.parquet": good.rename(columns={"late": "delayed"}),

@@ -120,23 +120,14 @@ def test_fields_of_later_versions_are_refused_by_name(world: World) -> None:
     place.has_event("early", "NotYetSupported", "spec.strategy.probation")
     assert place.all("Deployment") == []
 
-    place.apply(
-        {
-            "apiVersion": "linnet.dev/v1alpha1",
-            "kind": "DriftPolicy",
-            "metadata": {"name": "drift", "namespace": place.namespace},
-            "spec": {
-                "modelDeploymentRef": {"name": "early"},
-                "source": {"table": {"uri": world.table("good.parquet"), "timestamp": "at"}},
-            },
-        }
-    )
+    place.apply(place.drift_policy("early", notify=[{"name": "call", "urlSecretName": "hook"}]))
     obj = place.has_condition(
-        "DriftPolicy", "drift", "Ready", "False", "NotYetSupported",
-        "DriftPolicy is not supported by this version of Linnet",
+        "DriftPolicy", "early", "Ready", "False", "NotYetSupported",
+        "spec.notify is not supported by this version of Linnet",
     )  # fmt: skip
     assert says(obj, "Stalled", "True", "NotYetSupported")
-    place.has_event("drift", "NotYetSupported")
+    place.has_event("early", "NotYetSupported")
+    assert place.all("Job") == []
 
 
 # -- gateways --------------------------------------------------------------------------------------

@@ -388,6 +388,39 @@ class Place:
         }
         return self._object("ModelDeployment", name, merge(spec, changes))
 
+    def drift_policy(self, name: str = "drift", **changes: Any) -> Manifest:
+        """A DriftPolicy on the table of live rows, which trains anew after one breach."""
+        training = self.training_job("template")["spec"]
+        spec = {
+            "modelDeploymentRef": {"name": "serve"},
+            "source": {"table": {"uri": self.world.table("live.parquet"), "timestamp": "at"}},
+            "window": {"until": "NewestEvent", "minSamples": 100},
+            "retrain": {
+                "when": {"breaches": 1, "of": 1},
+                "cooldown": "1s",
+                "template": {
+                    "spec": {
+                        **training,
+                        "data": {
+                            **training["data"],
+                            "table": {"uri": self.world.table("live.parquet")},
+                            "window": {"lookback": "1440h", "until": "CheckWindowEnd"},
+                        },
+                        "gates": [
+                            *training["gates"],
+                            {
+                                "name": "never-worse",
+                                "metric": "roc_auc",
+                                "notWorseThan": "Champion",
+                                "margin": "0.10",
+                            },
+                        ],
+                    }
+                },
+            },
+        }
+        return self._object("DriftPolicy", name, merge(spec, changes))
+
     def _object(self, kind: str, name: str, spec: Mapping[str, Any]) -> Manifest:
         return {
             "apiVersion": "linnet.dev/v1alpha1",
@@ -457,10 +490,17 @@ class Place:
         """Change fields of an object's spec."""
         return self.api.patch(kind, self.namespace, name, {"spec": spec})
 
-    def request(self, verb: str, revision: str = "", *, name: str = "serve") -> Manifest:
+    def request(
+        self,
+        verb: str,
+        revision: str = "",
+        *,
+        name: str = "serve",
+        kind: str = "ModelDeployment",
+    ) -> Manifest:
         """Write the annotation `linnet.dev/request`, and return status.request when answered."""
         named = f"={revision}" if revision else ""
-        before = self.get("ModelDeployment", name)
+        before = self.get(kind, name)
         last = ((before or {}).get("status", {}).get("request") or {}).get("time", "")
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         while moment <= last:
@@ -468,14 +508,15 @@ class Place:
             moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{verb}{named}@{moment}"
         annotations = {"annotations": {"linnet.dev/request": text}}
-        self.api.patch("ModelDeployment", self.namespace, name, {"metadata": annotations})
+        self.api.patch(kind, self.namespace, name, {"metadata": annotations})
 
         def answered(obj: Manifest) -> Any:
             found = obj.get("status", {}).get("request") or {}
-            return found if found.get("time") == moment else None
+            done = found.get("time") == moment and found.get("outcome") != "Pending"
+            return found if done else None
 
-        self.until("ModelDeployment", name, f"the request {text} is answered", answered, seconds=60)
-        found: Manifest = answered(self.get("ModelDeployment", name) or {})
+        self.until(kind, name, f"the request {text} is answered", answered, seconds=90)
+        found: Manifest = answered(self.get(kind, name) or {})
         return found
 
     def run_script(self, name: str, file: Path, *arguments: str, seconds: float = 180) -> None:

@@ -153,3 +153,25 @@ def test_models_that_nobody_names_are_not_polled() -> None:
         assert source.reads == reads
 
     run(story())
+
+
+def test_what_is_decided_for_good_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "FRESH", 0.01)
+
+    async def story() -> None:
+        source = Counted()
+        source.add_version("5")
+        cache = make(source)
+        await cache.get("delays")
+        source.versions.clear()
+        source.add_version("1")
+        await asyncio.sleep(0.02)
+        old = await cache.get("delays")
+        known = await cache.get("delays", fresh=True)
+        assert source.reads == 2
+        assert old.view is not None
+        assert list(old.view.versions) == ["5"]
+        assert known.view is not None
+        assert list(known.view.versions) == ["1"]
+
+    run(story())

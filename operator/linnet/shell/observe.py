@@ -132,7 +132,7 @@ async def _with_registry(seen: training.Observation, world: World) -> training.O
         run = await _run(seen, world)
         if status.version is None:
             return replace(seen, run=run)
-        known = await world.models.get(seen.spec.model.name)
+        known = await world.models.get(seen.spec.model.name, fresh=status.alias is None)
         if known.error:
             return replace(seen, run=run, registry_error=known.error)
         if known.view is not None and status.version not in known.view.versions:
@@ -240,7 +240,9 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
     )
     route = _one(children, "HTTPRoute")
     spec, waits = traffic.settled_spec(spec, parsed.status, route=route, service=service)
-    known = await world.models.get(spec.model.name)
+    # Which version is the first champion is decided once.
+    first = parsed.status.champion is None
+    known = await world.models.get(spec.model.name, fresh=first)
     if known.missing or (known.view is not None and not known.view.versions):
         world.models.wait_for(spec.model.name)
     return rollout.Observation(

@@ -13,6 +13,8 @@ from linnet.ports import Missing, ModelRegistry, Rejected, Unavailable
 
 LOG = logging.getLogger("linnet.registry")
 TICK = 1.0
+FRESH = 2.0
+"""Seconds for which a read counts as fresh: passes over many objects share it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,23 @@ class RegistryCache:
         self._changed = changed
         self._known: dict[str, Known] = {}
         self._due: dict[str, float] = {}
+        self._read_at: dict[str, float] = {}
         self._waiting: set[str] = set()
 
-    async def get(self, model: str) -> Known:
-        """What is known of a model; it is read now where it never was."""
-        if model not in self._known:
+    async def get(self, model: str, *, fresh: bool = False) -> Known:
+        """What is known of a model; it is read now where it never was.
+
+        `fresh` is for what is decided once and for all: what was read before this moment may be of
+        a model that was deleted and made anew since.
+        """
+        if model not in self._known or (fresh and self._is_old(model)):
             await self._read(model)
         return self._known[model]
+
+    def _is_old(self, model: str) -> bool:
+        # A registry that is down is not asked by every pass of every object.
+        limit = self._poll_waiting if self._known[model].error else FRESH
+        return asyncio.get_running_loop().time() - self._read_at[model] >= limit
 
     def wait_for(self, model: str) -> None:
         """Something waits for this model: poll it more often until it has changed."""
@@ -68,6 +80,7 @@ class RegistryCache:
         for model in set(self._known) - keep:
             self._known.pop(model, None)
             self._due.pop(model, None)
+            self._read_at.pop(model, None)
             self._waiting.discard(model)
 
     async def run(self) -> None:
@@ -94,4 +107,5 @@ class RegistryCache:
             after = replace(before, error=str(error))
         self._known[model] = after
         period = self._poll_waiting if model in self._waiting or after.error else self._poll
-        self._due[model] = asyncio.get_running_loop().time() + period
+        self._read_at[model] = asyncio.get_running_loop().time()
+        self._due[model] = self._read_at[model] + period
