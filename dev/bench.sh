@@ -1,10 +1,31 @@
 #!/usr/bin/env bash
 # Run the benchmarks and write what they print, with date, machine kind and versions.
+#   dev/bench.sh              all of them
+#   dev/bench.sh drift        this one alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
-result=benchmarks/results/verdict-$(date -u +%Y%m%d).txt
-{
-  echo "date: $(date -u +%Y-%m-%d), machine: $(nproc) cores, $(uname -m), $(.venv/bin/python --version)"
-  .venv/bin/python benchmarks/verdict/reproduce.py --runs "${RUNS:-200}"
-} | tee "$result"
-echo "written to $result"
+benches=("$@")
+[ ${#benches[@]} -gt 0 ] || benches=(verdict drift)
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 DO_NOT_TRACK=1
+
+versions() { .venv/bin/python -c "
+import sys
+from importlib.metadata import version
+print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))" "$@"; }
+
+for bench in "${benches[@]}"; do
+  result=benchmarks/results/$bench-$(date -u +%Y%m%d).txt
+  {
+    echo "date: $(date -u +%Y-%m-%d), machine: $(nproc) cores, $(uname -m), $(.venv/bin/python --version)"
+    case $bench in
+      verdict) .venv/bin/python benchmarks/verdict/reproduce.py --runs "${RUNS:-200}" ;;
+      drift)
+        versions evidently pandas numpy pyarrow scipy
+        .venv/bin/python benchmarks/drift/rates.py --runs "${RUNS:-200}"
+        .venv/bin/python benchmarks/drift/cost.py
+        ;;
+      *) echo "no benchmark '$bench': verdict, drift" >&2; exit 2 ;;
+    esac
+  } | tee "$result"
+  echo "written to $result"
+done

@@ -184,14 +184,15 @@ def _series(spec: Spec, reference: Reference, tally: Tally) -> list[Judged]:
     found: dict[str, Judged] = {}
     for signal in spec.signals:
         if isinstance(signal, DataDrift):
-            for judged in _columns(signal, reference, tally):
+            for judged in columns_of(signal, reference, tally):
                 found.setdefault(judged.series.name, judged)
         elif isinstance(signal, PredictionDrift):
             found.setdefault(SCORE, _scores(signal, reference, tally))
     return list(found.values())
 
 
-def _columns(signal: DataDrift, reference: Reference, tally: Tally) -> list[Judged]:
+def columns_of(signal: DataDrift, reference: Reference, tally: Tally) -> list[Judged]:
+    """The columns that a signal ranks, by the method that it names for their type."""
     judged = []
     for column in reference.columns:
         if signal.columns and column.name not in signal.columns:

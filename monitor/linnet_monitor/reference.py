@@ -120,9 +120,11 @@ def load(spec: Spec, run: Run, folder: Path) -> Reference:
             "its profile has no days to compare a window with: train it with a timestamp",
         )
     sample = _file(spec, run, document, "profile.parquet", folder)
-    dates = _calendar(profile["days"])
+    dates = calendar_of(profile["days"])
     features = {each["name"]: each for each in document["columns"]}
-    columns = tuple(_column(entry, features[entry["name"]], dates) for entry in profile["columns"])
+    columns = tuple(
+        column_of(entry, features[entry["name"]], dates) for entry in profile["columns"]
+    )
     return Reference(
         version=spec.version,
         digest=manifest.sha256(profile_blob),
@@ -185,12 +187,16 @@ def _model(spec: Spec, run: Run, document: Mapping[str, Any], folder: Path) -> A
         ) from error
 
 
-def _calendar(days: list[str]) -> tuple[date, ...]:
+def calendar_of(days: list[str]) -> tuple[date, ...]:
+    """All days from the first to the last, those without rows too."""
     first, last = date.fromisoformat(days[0]), date.fromisoformat(days[-1])
     return tuple(first + timedelta(days=each) for each in range((last - first).days + 1))
 
 
-def _column(entry: Mapping[str, Any], column: Mapping[str, Any], dates: tuple[date, ...]) -> Column:
+def column_of(
+    entry: Mapping[str, Any], column: Mapping[str, Any], dates: tuple[date, ...]
+) -> Column:
+    """One column of `profile.json`; `column` is its entry in the manifest."""
     return Column(
         feature=Feature(name=entry["name"], type=entry["type"], source=column.get("source", "")),
         edges=np.asarray(entry.get("edges", ()), dtype=np.float64),
