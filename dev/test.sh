@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(check verify pods statistics cluster e2e)
+[ ${#stages[@]} -gt 0 ] || stages=(check verify pods statistics cluster faults e2e)
 export PATH="$PWD/.venv/bin:$PATH"
 report=() failed=0 total=0
 
@@ -32,7 +32,7 @@ verify() { python dev/generate.py --check && python dev/rbac.py --check; }
 
 needs_cluster=0
 for stage in "${stages[@]}"; do
-  case $stage in cluster | e2e | soak) needs_cluster=1 ;; esac
+  case $stage in cluster | faults | e2e | soak) needs_cluster=1 ;; esac
 done
 if [ $needs_cluster = 1 ]; then
   run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
@@ -48,6 +48,7 @@ for stage in "${stages[@]}"; do
     pods) run pods python -m pytest -q tests/trainer tests/server tests/monitor ;;
     statistics) run statistics python -m pytest -q tests/statistics tests/shell tests/contracts ;;
     cluster) run cluster python -m pytest -q tests/cluster ;;
+    faults) run faults python -m pytest -q tests/faults ;;
     e2e)
       before=$failed
       if ! run e2e python -m pytest -q tests/e2e; then
@@ -58,7 +59,7 @@ for stage in "${stages[@]}"; do
       fi
       ;;
     soak) run soak python -m tests.soak ;;
-    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, e2e, soak" >&2; exit 2 ;;
+    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, soak" >&2; exit 2 ;;
   esac
 done
 

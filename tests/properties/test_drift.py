@@ -220,3 +220,14 @@ def test_what_a_person_must_mend_is_named(change: dict[str, Any], reason: str, w
     world.run(24 * HOUR)
     assert world.condition("Stalled") == ("", "")
     assert world.condition("Ready") == ("True", "Monitoring")
+
+
+def test_what_a_check_is_to_do_comes_back_when_somebody_deletes_it() -> None:
+    world = Drift(check_seconds=100_000)
+    world.ask("check")
+    world.run(600)
+    [name] = world.of_kind("ConfigMap")
+    world.cluster.remove("ConfigMap", NAMESPACE, name)
+    world.run(HOUR)
+    assert world.of_kind("ConfigMap") == [name]
+    assert len(world.checked) == 1

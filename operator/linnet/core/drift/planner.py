@@ -369,15 +369,18 @@ def actions(seen: Observation, status: Status) -> tuple[Action, ...]:
 def _make_check(seen: Observation, status: Status) -> list[Action]:
     name, slot = facts.job_in_flight(seen, status), facts.current_slot(status)
     check = facts.view(seen, name)
-    if not name or slot is None or check.job is not None:
+    if not name or slot is None or facts.is_over(check):
         return []
     work: list[Action] = []
     if check.config_map is None:
+        # Also beside a Job: its pod does not start without what somebody has deleted.
         if seen.deployment is None or seen.version is None:
             return []
         spec = resources.rendered_spec(seen, seen.deployment, seen.version, slot)
         work.append(CreateObject(manifest=resources.make_config_map(seen, spec, slot)))
-    return [*work, CreateObject(manifest=resources.make_job(seen, slot))]
+    if check.job is None:
+        work.append(CreateObject(manifest=resources.make_job(seen, slot)))
+    return work
 
 
 def _make_retraining(seen: Observation, status: Status) -> list[Action]:
