@@ -17,7 +17,7 @@ test: venv ## everything, the real cluster included: the README's test command
 	@dev/test.sh
 
 e2e: venv ## the part of `test` that needs the real cluster: API server, gateway, pods, faults
-	@dev/test.sh cluster e2e
+	@dev/test.sh cluster faults e2e
 
 verify: venv ## generated files (CRDs, reference pages, roles) say what the code says
 	@.venv/bin/python dev/generate.py --check
@@ -45,7 +45,7 @@ demo: venv images ## the story: train, serve, promote a better model, roll a bad
 demo-down: ## take the demo and its operator away, keep the cluster
 	@dev/demo/down.sh
 
-bench: venv ## the verdict's false rollbacks and detections; writes benchmarks/results
+bench: venv ## the verdict and drift rules, what a check costs, beside the anchors; writes benchmarks/results
 	@dev/bench.sh
 
 soak: venv images ## rollouts and rollbacks under load with pods killed at random, for an hour
