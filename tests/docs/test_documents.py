@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 import yaml
 from linnet.api import support
+from linnet.api.drift_policy import DriftPolicy
 from linnet.api.model_deployment import ModelDeployment
 from linnet.api.training_job import TrainingJob
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KINDS = {"TrainingJob": TrainingJob, "ModelDeployment": ModelDeployment}
+KINDS = {
+    "TrainingJob": TrainingJob,
+    "ModelDeployment": ModelDeployment,
+    "DriftPolicy": DriftPolicy,
+}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
