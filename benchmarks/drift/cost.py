@@ -95,7 +95,6 @@ def ours(folder: Path) -> None:
         [each.series for each in judged],
         dates=dates,
         length=7,
-        current=pd.Timestamp("2026-06-01").date(),
         alpha=0.05,
     )
     quality.shares(

@@ -54,8 +54,7 @@ def ours(history: Any, window: Any) -> bool:
         )
         for place in range(COLUMNS)
     ]
-    later = DATES[-1] + timedelta(days=GAP)
-    return alarm.rank(series, dates=DATES, length=LENGTH, current=later, alpha=0.05).alarm
+    return alarm.rank(series, dates=DATES, length=LENGTH, alpha=0.05).alarm
 
 
 def _counts(values: Any) -> Any:

@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def check(environ: Mapping[str, str]) -> Exit:
         registry.prepare_environment()
         say(f"linnet-monitor: {spec.namespace}/{spec.name}, slot {spec.slot}")
         tracked = _open_run(spec)
-        result = _adopt(tracked) or _check(spec, tracked, environ)
+        result = _adopt(tracked) or replace(_check(spec, tracked, environ), run_id=tracked.run_id)
         _record(result, tracked)
         _write(result, environ)
         return result.exit
@@ -52,6 +53,7 @@ def check(environ: Mapping[str, str]) -> Exit:
         result = _failed(error.reason, error.message, document)
         with suppress(Exception):
             if tracked is not None:
+                result = replace(result, run_id=tracked.run_id)
                 _record(result, tracked)
         _write(result, environ)
         return Exit.ERROR

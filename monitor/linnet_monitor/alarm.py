@@ -5,7 +5,8 @@ rows: the statistic of a window is compared with that of every window of as many
 model's own data had. Each column's distance is divided by its mean over the windows that do not
 overlap this one (roots of quadratic distances, so that no column dominates by its method), the
 largest of the columns counts, and the window's rank is its p-value:
-p = (1 + windows with at least this statistic) / (windows + 1).
+p = (1 + windows with at least this statistic) / (windows + 1). Windows that cannot be compared, for
+want of rows or of another window that they do not overlap, are not among them.
 
 Source: ours; measured levels in docs/explanation/drift.md.
 """
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,11 @@ class Ranking:
         return (1 + self.above) / (self.windows + 1)
 
     @property
+    def resolves(self) -> bool:
+        """Whether the history has enough windows for any window to be an alarm."""
+        return math.isfinite(self.threshold)
+
+    @property
     def rank(self) -> int:
         """1 is the largest among the windows and this one."""
         return 1 + self.above
@@ -108,8 +115,12 @@ def windows(days: int, length: int) -> int:
 
 
 def days_needed(length: int, alpha: float) -> int:
-    """Days of history from which a window of `length` days can be an alarm at level `alpha`."""
-    return math.ceil(1 / alpha - 1 - 1e-9) + length - 1
+    """Days of history from which a window of `length` days can be an alarm at level `alpha`.
+
+    With fewer than three lengths less one day, windows in the middle overlap all others: nothing
+    says what distance is usual there.
+    """
+    return max(math.ceil(1 / alpha - 1 - 1e-9) + length - 1, 3 * length - 1)
 
 
 def rank(
@@ -117,22 +128,22 @@ def rank(
     *,
     dates: Sequence[date],
     length: int,
-    current: date,
     alpha: float,
+    touched: AbstractSet[date] = frozenset(),
     permute: int | None = None,
 ) -> Ranking:
-    """Rank the window that begins at `current`.
+    """Rank the window that the series carry.
 
     Args:
         series: at least one; histories of the same days.
         dates: the histories' days, in order and without gaps.
         length: days of a window.
-        current: first day of the window that is judged; days of the history in it are not used.
         alpha: probability of a false alarm.
+        touched: days that the window has rows of; where they are in the history they are not used.
         permute: seed of random sets of days instead of sliding windows (`DayPermutation`).
     """
     days = np.arange(len(dates))
-    inside = np.array([current <= day < current + timedelta(days=length) for day in dates])
+    inside = np.array([day in touched for day in dates])
     if permute is None:
         starts = np.arange(windows(len(dates), length))
         member = (days >= starts[:, None]) & (days < starts[:, None] + length)
@@ -141,16 +152,19 @@ def rank(
         member = _draws(len(dates), length, seed=permute)
         apart = ~np.eye(len(member), dtype=bool)
     alone = ~(member & inside).any(axis=1)
-    scaled, parts = [], []
+    scaled, comparable, parts = [], [], []
     for one in series:
         distances, mine = _distances(one, member, inside)
         valid = np.isfinite(distances)
         usable = np.where(valid, distances, 0.0) ** one.power
-        scaled.append(usable / np.maximum(_mean(usable, apart & valid), TINY))
+        beside = apart & valid
+        scaled.append(usable / np.maximum(_mean(usable, beside), TINY))
+        comparable.append(valid & beside.any(axis=1))
         chosen = valid & alone
         scale = float(usable[chosen].mean()) if chosen.any() else 0.0
         parts.append(Part(name=one.name, statistic=mine, scale=scale, power=one.power))
-    history = np.max(scaled, axis=0)[alone]
+    history = np.max(np.where(comparable, scaled, 0.0), axis=0)
+    history = history[alone & np.any(comparable, axis=0)]
     parts.sort(key=lambda part: -part.scaled)
     largest = parts[0].scaled
     place = math.floor(alpha * (len(history) + 1) + 1e-9)
@@ -183,7 +197,7 @@ def _mean(values: Counts, mask: Any) -> Counts:
 
 def _draws(days: int, length: int, *, seed: int) -> Any:
     random = np.random.default_rng(seed)
-    member = np.zeros((DRAWS, days), dtype=bool)
+    member = np.zeros((DRAWS if days > length else 0, days), dtype=bool)
     for row in member:
         row[random.choice(days, length, replace=False)] = True
     return member

@@ -59,7 +59,11 @@ def run(spec: Spec, tracked: Run, folder: Path) -> Check:
     found = _read(spec, reference)
     if isinstance(found, Check):
         return found
-    document, judged, ranking = _judge(spec, reference, found)
+    judged = _series(spec, reference, found.tally)
+    ranking = _rank(spec, reference, found.span, judged)
+    if ranking is not None and not _is_long_enough(spec, reference, ranking):
+        return _too_short(spec, reference, found, ranking)
+    document = _judge(spec, reference, found, judged, ranking)
     return _report(spec, tracked, reference, found, (document, judged, ranking))
 
 
@@ -140,17 +144,6 @@ def _too_little(spec: Spec, reference: Reference, found: Read) -> Check | None:
         reason = Reason.TOO_FEW_SAMPLES if rows else Reason.NO_DATA
         message = f"{spec.uri} has {rows} rows {words}; `window.minSamples` asks for {spec.minimum}"
         return _with_window(blank(spec, Outcome.TOO_FEW_SAMPLES, reason, message), reference, found)
-    needed = alarm.days_needed(spec.days, spec.alpha)
-    if PERMUTE[spec.method] is None and len(reference.dates) < needed:
-        message = (
-            f"version {reference.version} was trained on {len(reference.dates)} days; windows of "
-            f"{spec.days} days at a false alarm probability of {spec.alpha:g} need {needed}: train "
-            "on more days, shorten `window.lookback` or raise `alarm.falseAlarmProbability`"
-        )
-        document = blank(
-            spec, Outcome.INSUFFICIENT_REFERENCE, Reason.INSUFFICIENT_REFERENCE, message
-        )
-        return _with_window(document, reference, found)
     return None
 
 
@@ -252,20 +245,45 @@ def _power(method: str) -> float:
     return 0.5 if method in distances.QUADRATIC else 1.0
 
 
+def _rank(spec: Spec, reference: Reference, span: Span, judged: list[Judged]) -> Ranking | None:
+    """None where no signal is a rank."""
+    if not judged:
+        return None
+    return alarm.rank(
+        [each.series for each in judged],
+        dates=reference.dates,
+        length=spec.days,
+        alpha=spec.alpha,
+        touched=span.dates,
+        permute=PERMUTE[spec.method],
+    )
+
+
+def _is_long_enough(spec: Spec, reference: Reference, ranking: Ranking) -> bool:
+    needed = alarm.days_needed(spec.days, spec.alpha) if PERMUTE[spec.method] is None else 0
+    return ranking.resolves and len(reference.dates) >= needed
+
+
+def _too_short(spec: Spec, reference: Reference, found: Read, ranking: Ranking) -> Check:
+    needed = alarm.days_needed(spec.days, spec.alpha)
+    message = (
+        f"version {reference.version} was trained on {len(reference.dates)} days, in which "
+        f"{ranking.windows} windows of {spec.days} days can be compared with this one; a false "
+        f"alarm probability of {spec.alpha:g} needs {needed} days with rows, apart from the "
+        "window's own: train on more days, shorten `window.lookback` or raise "
+        "`alarm.falseAlarmProbability`"
+    )
+    document = blank(spec, Outcome.INSUFFICIENT_REFERENCE, Reason.INSUFFICIENT_REFERENCE, message)
+    return _with_window(document, reference, found, ranking.windows)
+
+
 def _judge(
-    spec: Spec, reference: Reference, found: Read
-) -> tuple[Check, list[Judged], Ranking | None]:
-    judged = _series(spec, reference, found.tally)
-    ranking = None
-    if judged:
-        ranking = alarm.rank(
-            [each.series for each in judged],
-            dates=reference.dates,
-            length=spec.days,
-            current=found.span.start.astimezone(spec.zone).date(),
-            alpha=spec.alpha,
-            permute=PERMUTE[spec.method],
-        )
+    spec: Spec,
+    reference: Reference,
+    found: Read,
+    judged: list[Judged],
+    ranking: Ranking | None,
+) -> Check:
     signals = tuple(_signal(signal, reference, found, judged, ranking) for signal in spec.signals)
     outcome, reason = _outcome(spec, signals, judged, ranking)
     document = Check(
@@ -282,7 +300,7 @@ def _judge(
         p_value=_figure(ranking.p_value) if ranking is not None else "",
     )
     windows = ranking.windows if ranking is not None else 0
-    return _with_window(document, reference, found, windows), judged, ranking
+    return _with_window(document, reference, found, windows)
 
 
 def _signal(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,6 +29,13 @@ class Span:
 
     start: datetime
     until: datetime
+
+    @property
+    def dates(self) -> frozenset[date]:
+        """The days of UTC that it touches: in other zones its days lie across two of them."""
+        first = self.start.astimezone(UTC).date()
+        last = (self.until.astimezone(UTC) - timedelta(microseconds=1)).date()
+        return frozenset(first + timedelta(days=each) for each in range((last - first).days + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

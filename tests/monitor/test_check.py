@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from linnet_monitor import contract
 from linnet_monitor.contract import Exit, Outcome, Reason
+from trainer.world import make_table, merge
 
 from monitor.conftest import Checks
 
@@ -30,6 +31,8 @@ def test_rows_of_the_same_kind_are_within(checks: Checks) -> None:
     assert found.new_samples == 600
     assert checks.artifacts(found.run_id) == ["report.html", "report.json", "result.json"]
     assert found.report_url.endswith(f"/runs/{found.run_id}/artifacts/report.html")
+    [score] = checks.world.client.get_metric_history(found.run_id, "score")
+    assert pd.Timestamp(score.timestamp, unit="ms", tz="UTC") == pd.Timestamp(found.window.until)
     run = checks.world.client.get_run(found.run_id)
     assert run.data.metrics["score"] == pytest.approx(float(found.score), rel=1e-3)
     assert {"drift.x", "evidently.x", "evidently.carrier", "missing.wind"} <= set(run.data.metrics)
@@ -135,7 +138,34 @@ def test_a_short_history_is_not_stretched(checks: Checks) -> None:
     assert code is Exit.RESULT
     assert found.outcome is Outcome.INSUFFICIENT_REFERENCE
     assert "60 days" in found.message
-    assert "need 105" in found.message
+    assert "needs 105" in found.message
+    assert found.run_id, "what was not judged is found in the registry too"
+
+
+def test_fixed_limits_need_no_history(checks: Checks) -> None:
+    signals = [{"name": "quality", "dataQuality": {}}]
+    changes = {"alarm": {"falseAlarmProbability": "0.01"}, "signals": signals}
+    _, found = checks.run(checks.write(checks.live()), changes)
+    assert found.outcome is Outcome.WITHIN, found.message
+    assert (found.score, found.rank) == ("", 0)
+
+
+def test_days_of_the_reference_in_the_window_are_not_used(checks: Checks) -> None:
+    inside = {"window": {"until": "2026-02-01T12:00:00Z"}}
+    uri = checks.write(make_table(rows_a_day=60))
+    _, found = checks.run(uri, inside)
+    assert found.outcome is Outcome.WITHIN, found.message
+    assert found.reference.windows == 54 - 13
+    # 49 windows are needed, and the 54 of the history would do.
+    _, found = checks.run(uri, merge(inside, {"alarm": {"falseAlarmProbability": "0.02"}}))
+    assert found.outcome is Outcome.INSUFFICIENT_REFERENCE
+    assert "41 windows of 7 days can be compared" in found.message
+
+
+def test_permuted_days_need_more_days_than_a_window_has(checks: Checks) -> None:
+    changes = {"alarm": {"method": "DayPermutation"}, "window": {"lookback": "1440h"}}
+    _, found = checks.run(checks.write(checks.live(days=61)), changes)
+    assert found.outcome is Outcome.INSUFFICIENT_REFERENCE, found.message
 
 
 FAILURES: dict[str, tuple[Any, Any, Reason, str]] = {
@@ -183,6 +213,20 @@ def test_a_version_without_a_profile_is_named(checks: Checks, tmp_path: Path) ->
     assert code is Exit.ERROR
     assert found.reason is Reason.REFERENCE_MISSING
     assert "Linnet did not train it" in found.message
+
+
+def test_a_version_trained_without_times_is_named(checks: Checks) -> None:
+    world = checks.world
+    table = world.write(make_table(days=5, rows_a_day=60).drop(columns="at"), "timeless.parquet")
+    changes = {"model": {"name": "timeless"}, "data": {"timestamp": None}}
+    _, result = world.run(table, changes, job="job-timeless")
+    assert result.version, result.message
+    source = world.client.get_model_version_download_uri("timeless", result.version)
+    model = {"name": "timeless", "version": result.version, "artifactURI": source, "digest": ""}
+    code, found = checks.run(checks.write(checks.live()), {"model": model})
+    assert code is Exit.ERROR
+    assert found.reason is Reason.REFERENCE_MISSING
+    assert "was trained without `data.timestamp`" in found.message
 
 
 def test_a_restarted_pod_writes_the_same_document_again(checks: Checks) -> None:
