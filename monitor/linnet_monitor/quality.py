@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from linnet_monitor.reference import MISSING, ROWS_FOR_A_SHARE, TIME, Column, Reference
+from linnet_monitor.reference import MISSING, ROWS_FOR_A_SHARE, Column, Reference
 from linnet_monitor.spec import DataQuality
 from linnet_monitor.window import Tally
 
@@ -95,9 +94,9 @@ def _largest_missing(column: Column) -> float:
 
 def _largest_outside(reference: Reference, column: Column) -> float:
     """By day of the sample: the holdout's days may lie outside the training rows' range."""
-    sample = reference.sample
-    values = sample[column.name]
+    values = reference.sample[column.name]
     outside = ((values < column.low) | (values > column.high)).to_numpy(dtype=np.float64)
-    days = pd.Series(outside).groupby(sample[TIME].dt.floor("D").to_numpy())
-    told = days.mean()[days.size() >= ROWS_FOR_A_SHARE]
-    return float(told.max()) if len(told) else 0.0
+    rows = np.bincount(reference.sample_days)
+    found = np.bincount(reference.sample_days, weights=outside)
+    told = rows >= ROWS_FOR_A_SHARE
+    return float((found[told] / rows[told]).max()) if told.any() else 0.0

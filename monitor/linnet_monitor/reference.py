@@ -102,6 +102,11 @@ class Reference:
     def features(self) -> tuple[Feature, ...]:
         return tuple(column.feature for column in self.columns)
 
+    @cached_property
+    def sample_days(self) -> Any:
+        """The day of every row of the sample, as a number from 0; shape [rows]."""
+        return pd.factorize(self.sample[TIME].dt.floor("D"))[0]
+
 
 def load(spec: Spec, run: Run, folder: Path) -> Reference:
     """Fetch the version's files, each checked against the manifest's digests.
