@@ -21,7 +21,7 @@ for bench in "${benches[@]}"; do
       verdict) .venv/bin/python benchmarks/verdict/reproduce.py --runs "${RUNS:-200}" ;;
       drift)
         versions evidently pandas numpy pyarrow scipy
-        .venv/bin/python benchmarks/drift/rates.py --runs "${RUNS:-200}"
+        .venv/bin/python benchmarks/drift/reproduce.py --runs "${RUNS:-200}"
         .venv/bin/python benchmarks/drift/cost.py
         ;;
       *) echo "no benchmark '$bench': verdict, drift" >&2; exit 2 ;;
