@@ -9,9 +9,7 @@ from .world import World, condition, says
 @beside
 def test_a_drift_is_found_and_leads_to_a_new_champion(world: World) -> None:
     place = world.place("drift")
-    first = place.register()
-    place.serving()
-    place.is_champion(first)
+    first = place.serving()["status"]["champion"]["version"]
     place.apply(place.drift_policy())
     place.has_condition("DriftPolicy", "drift", "Ready", "Unknown", "WaitingForFirstCheck")
 
@@ -60,9 +58,7 @@ def test_what_a_check_lacks_is_named(world: World) -> None:
         "DriftPolicy", "early", "Ready", "False", "DeploymentNotFound",
         "`spec.modelDeploymentRef` names 'serve'",
     )  # fmt: skip
-    version = place.register()
     place.serving()
-    place.is_champion(version)
     failures = {
         "other": ("other.parquet", "at", "TooFewSamples", "`window.minSamples` asks for 100000"),
         "none": ("none.parquet", "at", "SourceUnavailable", "source.table.uri: no file matches"),
