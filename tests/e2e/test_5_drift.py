@@ -10,6 +10,7 @@ from .world import World, condition, says
 def test_a_drift_is_found_and_leads_to_a_new_champion(world: World) -> None:
     place = world.place("drift")
     first = place.serving()["status"]["champion"]["version"]
+    traffic = place.traffic()
     place.apply(place.drift_policy())
     place.has_condition("DriftPolicy", "drift", "Ready", "Unknown", "WaitingForFirstCheck")
 
@@ -37,6 +38,7 @@ def test_a_drift_is_found_and_leads_to_a_new_champion(world: World) -> None:
     second = job["status"]["version"]
     place.is_champion(second)
     place.has_event("drift", "RetrainingEnded")
+    traffic.has_no_failure()
 
     # Compared with the model that was trained on such rows, the same week is nothing unusual.
     place.request("check", name="drift", kind="DriftPolicy")
