@@ -1,9 +1,9 @@
 """A proxy in front of a real API server that misbehaves as it is told.
 
 The operator is pointed at it by a kubeconfig without credentials; the proxy has those of the real
-one. It answers with a code, delays, drops the answer after the server has committed, resets, reads
-from the past, and lets watches fall silent, lag, end, repeat, reorder, skip or fail. Everything
-that passes is recorded, so that a test can say which writes there were.
+one. It answers with a code, delays, drops the answer after the server has committed, resets, tells
+an older list, and lets watches fall silent, end, repeat, reorder, skip or fail. Everything that
+passes is recorded, so that a test can say which writes there were.
 """
 
 from __future__ import annotations
@@ -18,14 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiohttp import (
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    TCPConnector,
-    web,
-)
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, web
 from kubernetes import client, config
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -103,9 +96,7 @@ class DropAnswer(Fault):
 
 @dataclass(kw_only=True)
 class Older(Fault):
-    """A read answers what it answered `back` changes ago, or first: a server that is behind."""
-
-    back: int | None = None
+    """A list is the one that was told first, for a kind: a server that has fallen behind."""
 
 
 @dataclass(kw_only=True)
@@ -139,9 +130,7 @@ class Proxy:
             self._tls.load_cert_chain(settings.cert_file, settings.key_file)
         elif settings.api_key:
             self._headers["Authorization"] = next(iter(settings.api_key.values()))
-        self._told: dict[str, list[bytes]] = {}
-        """What every read has answered so far, each change once, oldest first."""
-        self._watches: set[asyncio.Task[Any]] = set()
+        self._first_lists: dict[str, bytes] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -201,15 +190,6 @@ class Proxy:
         """Requests that match, however they ended."""
         return sum(match(seen) for seen, _ in list(self.seen))
 
-    def cut_watches(self) -> None:
-        """Break every open watch, so that faults which were added since meet the next ones."""
-
-        def cut() -> None:
-            for task in self._watches:
-                task.cancel()
-
-        self._loop.call_soon_threadsafe(cut)
-
     # -- requests ----------------------------------------------------------------------------------
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -222,11 +202,11 @@ class Proxy:
             return self._break(request, seen)
         if isinstance(fault, Delay):
             await asyncio.sleep(fault.seconds)
-        if isinstance(fault, Older) and self._told.get(_read_of(request)):
+        if isinstance(fault, Older) and seen.is_list and request.path in self._first_lists:
             self.seen.append((seen, 200))
-            told = self._told[_read_of(request)]
-            body = told[0 if fault.back is None else max(0, len(told) - 1 - fault.back)]
-            return web.Response(body=body, content_type="application/json")
+            return web.Response(
+                body=self._first_lists[request.path], content_type="application/json"
+            )
         if seen.watch:
             change = fault.change if isinstance(fault, Stream) else None
             return await self._watch(request, seen, change)
@@ -250,10 +230,8 @@ class Proxy:
         async with self._ask(request, body or None) as answer:
             content = await answer.read()
             self.seen.append((seen, answer.status))
-            if seen.method == "GET" and answer.status == 200:
-                told = self._told.setdefault(_read_of(request), [])
-                if content not in told[-1:]:
-                    told.append(content)
+            if seen.is_list and answer.status == 200:
+                self._first_lists.setdefault(request.path, content)
             if answer.status == 201 and seen.is_write:
                 self.created.append(f"{seen.plural}/{json.loads(content)['metadata']['name']}")
             if seen.is_write and answer.status < 300:
@@ -272,27 +250,10 @@ class Proxy:
             response = web.StreamResponse(status=answer.status, headers=_kept(answer))
             await response.prepare(request)
             lines = _lines(answer)
-            task = asyncio.create_task(_copy(change(lines) if change else lines, response))
-            self._watches.add(task)
-            try:
-                await asyncio.wait({task})
-            finally:
-                self._watches.discard(task)
-                task.cancel()
-            if task.cancelled() and request.transport is not None:
-                request.transport.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                async for line in change(lines) if change is not None else lines:
+                    await response.write(line)
             return response
-
-
-async def _copy(lines: Lines, response: web.StreamResponse) -> None:
-    with contextlib.suppress(ConnectionError, ClientError):
-        async for line in lines:
-            await response.write(line)
-
-
-def _read_of(request: web.Request) -> str:
-    """What a read is about, without the parts that differ from one to the next."""
-    return f"{request.path}?{request.query.get('labelSelector', '')}"
 
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> Seen:
@@ -349,48 +310,6 @@ async def silent(lines: Lines) -> Lines:
     await asyncio.sleep(SILENCE)
     async for line in lines:
         yield line
-
-
-async def bookmarks_only(lines: Lines) -> Lines:
-    """The connection lives, and tells nothing but that it lives."""
-    async for line in lines:
-        if json.loads(line)["type"] == "BOOKMARK":
-            yield line
-
-
-def held(until: threading.Event) -> Callable[[Lines], Lines]:
-    """Nothing comes until a test lets go; then everything does, in order."""
-
-    async def change(lines: Lines) -> Lines:
-        while not until.is_set():  # noqa: ASYNC110 - set by another thread
-            await asyncio.sleep(0.05)
-        async for line in lines:
-            yield line
-
-    return change
-
-
-def late(seconds: float) -> Callable[[Lines], Lines]:
-    """Every event comes so much later, in order."""
-
-    async def change(lines: Lines) -> Lines:
-        loop = asyncio.get_running_loop()
-        coming: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
-
-        async def read() -> None:
-            async for line in lines:
-                coming.put_nowait((loop.time() + seconds, line))
-            coming.put_nowait(None)
-
-        reading = asyncio.create_task(read())
-        try:
-            while (found := await coming.get()) is not None:
-                await asyncio.sleep(max(0.0, found[0] - loop.time()))
-                yield found[1]
-        finally:
-            reading.cancel()
-
-    return change
 
 
 async def ended(lines: Lines) -> Lines:
