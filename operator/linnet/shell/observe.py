@@ -53,6 +53,17 @@ def _parse(kind: type[ModelT], obj: Manifest) -> tuple[ModelT | None, str]:
         return None, f"`{where}`: {first['msg']}. Correct it and apply the object again"
 
 
+async def _read(kind: type[ModelT], key: Key, world: World) -> ModelT | None:
+    """The object as a value; None where it is gone or going, or cannot be read, which is told."""
+    obj = world.cache.get(key)
+    if obj is None or obj["metadata"].get("deletionTimestamp"):
+        return None
+    parsed, invalid = _parse(kind, obj)
+    if parsed is None:
+        await _invalid(obj, invalid, world)
+    return parsed
+
+
 def _is_ours(obj: Manifest, uid: str) -> bool:
     owners = obj["metadata"].get("ownerReferences") or ()
     return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
@@ -77,12 +88,8 @@ async def _foreign(key: Key, world: World) -> str:
 
 async def training_job(key: Key, world: World) -> training.Observation | None:
     """What is known of one TrainingJob; None when it is gone or unreadable."""
-    obj = world.cache.get(key)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
-    parsed, invalid = _parse(TrainingJob, obj)
+    parsed = await _read(TrainingJob, key, world)
     if parsed is None:
-        await _invalid(obj, invalid, world)
         return None
     meta, settings = parsed.metadata, world.settings
     uid = meta.uid
@@ -224,12 +231,8 @@ def _condition(status: Manifest, kind: str, truth: str) -> Manifest | None:
 
 async def model_deployment(key: Key, world: World) -> rollout.Observation | None:
     """What is known of one ModelDeployment, counters apart; None when it is gone or unreadable."""
-    obj = world.cache.get(key)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
-    parsed, invalid = _parse(ModelDeployment, obj)
+    parsed = await _read(ModelDeployment, key, world)
     if parsed is None:
-        await _invalid(obj, invalid, world)
         return None
     meta, settings, spec = parsed.metadata, world.settings, parsed.spec
     children = [child for child in world.cache.children(key) if _is_ours(child, meta.uid)]
@@ -458,12 +461,8 @@ async def describe(seen: rollout.Observation, world: World) -> rollout.Observati
 
 async def drift_policy(key: Key, world: World) -> drift.Observation | None:
     """What is known of one DriftPolicy; None when it is gone or unreadable."""
-    obj = world.cache.get(key)
-    if obj is None or obj["metadata"].get("deletionTimestamp"):
-        return None
-    parsed, invalid = _parse(DriftPolicy, obj)
+    parsed = await _read(DriftPolicy, key, world)
     if parsed is None:
-        await _invalid(obj, invalid, world)
         return None
     meta, settings = parsed.metadata, world.settings
     deployment = _judged_deployment(key, parsed, world)

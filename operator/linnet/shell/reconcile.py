@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from linnet.core.drift import planner as drift
+from linnet.core.plan import Plan
 from linnet.core.rollout import planner as rollout
 from linnet.core.training import planner as training
 from linnet.shell import observe, perform, report
@@ -20,11 +22,30 @@ AT_ONCE = timedelta(0)
 Reconciler = Callable[..., Awaitable[timedelta | None]]
 
 
-def _next(outcome: perform.Outcome, requeue_after: timedelta | None) -> timedelta | None:
-    """When to look again after actions: at once where our own writes made something new."""
+class Seen(Protocol):
+    """The part of an observation that carrying a plan out needs."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def status(self) -> report.Status: ...
+
+
+async def _carry_out(
+    key: Key, seen: Seen, plan: Plan[Any], world: World, *, now: datetime
+) -> timedelta | None:
+    """Record a plan's decision, or perform what was recorded; return when to look again.
+
+    At once after a record, and where our own writes made something new.
+    """
+    if plan.records:
+        await report.write(key, seen.status, plan, world, now=now)
+        return AT_ONCE
+    outcome = await perform.all_of(key, seen.uid, plan.actions, world)
+    await report.write(key, seen.status, plan, world, now=now)
     if outcome.error is not None:
         raise outcome.error
-    return AT_ONCE if outcome.changed else requeue_after
+    return AT_ONCE if outcome.changed else plan.requeue_after
 
 
 async def training_job(key: Key, world: World, *, now: datetime) -> timedelta | None:
@@ -32,13 +53,7 @@ async def training_job(key: Key, world: World, *, now: datetime) -> timedelta | 
     seen = await observe.training_job(key, world)
     if seen is None:
         return None
-    plan = training.decide(seen, now=now)
-    if plan.records:
-        await report.write(key, seen.status, plan, world, now=now)
-        return AT_ONCE
-    outcome = await perform.all_of(key, seen.uid, plan.actions, world)
-    await report.write(key, seen.status, plan, world, now=now)
-    return _next(outcome, plan.requeue_after)
+    return await _carry_out(key, seen, training.decide(seen, now=now), world, now=now)
 
 
 async def model_deployment(key: Key, world: World, *, now: datetime) -> timedelta | None:
@@ -49,13 +64,7 @@ async def model_deployment(key: Key, world: World, *, now: datetime) -> timedelt
     seen = await observe.describe(seen, world)
     if rollout.scrape_is_due(seen, now=now):
         seen = await observe.counters(seen, world)
-    plan = rollout.decide(seen, now=now)
-    if plan.records:
-        await report.write(key, seen.status, plan, world, now=now)
-        return AT_ONCE
-    outcome = await perform.all_of(key, seen.uid, plan.actions, world)
-    await report.write(key, seen.status, plan, world, now=now)
-    return _next(outcome, plan.requeue_after)
+    return await _carry_out(key, seen, rollout.decide(seen, now=now), world, now=now)
 
 
 async def drift_policy(key: Key, world: World, *, now: datetime) -> timedelta | None:
@@ -63,13 +72,7 @@ async def drift_policy(key: Key, world: World, *, now: datetime) -> timedelta | 
     seen = await observe.drift_policy(key, world)
     if seen is None:
         return None
-    plan = drift.decide(seen, now=now)
-    if plan.records:
-        await report.write(key, seen.status, plan, world, now=now)
-        return AT_ONCE
-    outcome = await perform.all_of(key, seen.uid, plan.actions, world)
-    await report.write(key, seen.status, plan, world, now=now)
-    return _next(outcome, plan.requeue_after)
+    return await _carry_out(key, seen, drift.decide(seen, now=now), world, now=now)
 
 
 RECONCILERS: dict[str, Reconciler] = {

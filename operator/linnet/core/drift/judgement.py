@@ -10,11 +10,14 @@ from linnet.api.conditions import Status as Truth
 from linnet.api.drift_policy import CheckOutcome, DriftPolicyStatus, LastCheck
 from linnet.api.reasons import Reason
 from linnet.api.shared import format_time
+from linnet.core import statements
 from linnet.core.drift import facts, policy
 from linnet.core.drift.state import Observation
 from linnet.core.plan import Finding
 
 Status = DriftPolicyStatus
+
+_say = statements.say
 
 NOT_JUDGED = "no check has judged a window yet"
 
@@ -27,32 +30,7 @@ def conditions(seen: Observation, status: Status, now: datetime) -> tuple[Condit
         _retraining(seen, status, now),
         _stalled(seen, status),
     )
-    return _with_generation(seen, tuple(each for each in found if each is not None))
-
-
-def stalled(seen: Observation, finding: Finding) -> tuple[Condition, ...]:
-    """Nothing was judged: what was said before stays, and Stalled says why."""
-    before = {each.type: each for each in seen.status.conditions}
-    kept = [
-        before.get(kind) or _say(kind, Truth.UNKNOWN, Reason.NOT_JUDGED_YET, "not judged yet")
-        for kind in (kinds.DRIFTED, kinds.RETRAINING)
-    ]
-    return _with_generation(
-        seen,
-        (
-            _say(kinds.READY, Truth.FALSE, finding.reason, finding.message),
-            *kept,
-            _say(kinds.STALLED, Truth.TRUE, finding.reason, finding.message),
-        ),
-    )
-
-
-def _with_generation(seen: Observation, found: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    return tuple(each.model_copy(update={"observed_generation": seen.generation}) for each in found)
-
-
-def _say(kind: str, truth: Truth, reason: Reason | str, message: str) -> Condition:
-    return Condition(type=kind, status=truth, reason=str(reason), message=message)
+    return statements.judged_from(seen.generation, found)
 
 
 def cannot_check(seen: Observation) -> Finding | None:

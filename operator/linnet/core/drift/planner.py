@@ -10,9 +10,8 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from linnet_monitor import contract
 
@@ -31,12 +30,13 @@ from linnet.api.drift_policy import (
 from linnet.api.reasons import Reason
 from linnet.api.requests import Request, RequestVerb
 from linnet.api.shared import RequestOutcome, RequestStatus, format_time
-from linnet.core import admission, answers, jobs
+from linnet.core import admission, answers, jobs, statements
 from linnet.core.drift import facts, judgement, policy, resources
 from linnet.core.drift.state import Observation
 from linnet.core.plan import Action, CreateObject, DeleteObject, Event, Finding, Plan
 
 Status = DriftPolicyStatus
+Transition = Callable[[Observation, Status, datetime], Status]
 
 FACTS = (
     "request", "last_schedule_time", "last_check_time", "last_check", "signals", "columns",
@@ -48,12 +48,6 @@ KEPT_JOBS = 3
 """Ended checks whose Job and pods stay, so that their logs can be read."""
 RETRY = timedelta(seconds=15)
 MINUTE = timedelta(minutes=1)
-
-
-class Transition(Protocol):
-    """One way in which the record moves on; the same status where it does not apply."""
-
-    def __call__(self, seen: Observation, status: Status, now: datetime) -> Status: ...
 
 
 def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
@@ -85,7 +79,12 @@ def _facts(status: Status) -> tuple[object, ...]:
 
 def _stand_still(seen: Observation, finding: Finding) -> Plan[Status]:
     status = _update(seen.status, observed_generation=seen.generation, operator=seen.identity)
-    return Plan(status=status, conditions=judgement.stalled(seen, finding))
+    return Plan(
+        status=status,
+        conditions=statements.stalled(
+            resources.KIND, seen.status.conditions, finding, seen.generation
+        ),
+    )
 
 
 def _observed(seen: Observation, status: Status, now: datetime) -> Status:

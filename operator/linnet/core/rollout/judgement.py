@@ -29,7 +29,7 @@ from linnet.api.model_deployment import (
 )
 from linnet.api.reasons import Reason
 from linnet.api.shared import format_time, parse_duration, parse_time
-from linnet.core import evidence
+from linnet.core import evidence, statements
 from linnet.core.evidence import Block
 from linnet.core.plan import Finding
 from linnet.core.rollout import analysis, facts, holds, inputs, policy, steps, traffic
@@ -37,6 +37,8 @@ from linnet.core.rollout.analysis import Process, Rules, State
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
+
+_say = statements.say
 _LARGEST = 1e12
 MOST_SHARES = 3
 """What `status.traffic` may hold."""
@@ -67,7 +69,9 @@ def judge(
         }
     )
     if stalled is not None:
-        return View(status=status, conditions=_all_stalled(seen, stalled))
+        before = seen.status.conditions
+        said = statements.stalled("ModelDeployment", before, stalled, seen.generation)
+        return View(status=status, conditions=said)
     found = (
         _ready(seen, status),
         _available(seen, status),
@@ -81,34 +85,7 @@ def judge(
         _promoted(seen, status),
         _stalled(seen, status),
     )
-    return View(
-        status=status,
-        conditions=tuple(
-            condition.model_copy(update={"observed_generation": seen.generation})
-            for condition in found
-            if condition is not None
-        ),
-    )
-
-
-def _say(kind: str, truth: Truth, reason: Reason | str, message: str) -> Condition:
-    return Condition(type=kind, status=truth, reason=str(reason), message=message)
-
-
-def _all_stalled(seen: Observation, finding: Finding) -> tuple[Condition, ...]:
-    """Nothing was judged: what was said before stays, and Stalled says why."""
-    before = {condition.type: condition for condition in seen.status.conditions}
-    said = [
-        before.get(kind) or _say(kind, Truth.UNKNOWN, Reason.NOT_JUDGED_YET, "not judged yet")
-        for kind in kinds.MODEL_DEPLOYMENT_TYPES
-        if kind not in (kinds.STALLED, kinds.READY)
-    ]
-    ready = _say(kinds.READY, Truth.FALSE, finding.reason, finding.message)
-    stalled = _say(kinds.STALLED, Truth.TRUE, finding.reason, finding.message)
-    return tuple(
-        condition.model_copy(update={"observed_generation": seen.generation})
-        for condition in (ready, *said, stalled)
-    )
+    return View(status=status, conditions=statements.judged_from(seen.generation, found))
 
 
 # -- fields of status ----------------------------------------------------------------------------

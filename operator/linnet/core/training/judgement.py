@@ -7,10 +7,12 @@ from linnet.api.conditions import Condition
 from linnet.api.conditions import Status as Truth
 from linnet.api.reasons import Reason
 from linnet.api.training_job import GateStatus, Result, ResultOutcome, TrainingJobStatus
-from linnet.core.plan import Finding
+from linnet.core import statements
 from linnet.core.training.state import Observation
 
 Status = TrainingJobStatus
+
+_say = statements.say
 
 
 def conditions(seen: Observation, status: Status) -> tuple[Condition, ...]:
@@ -23,32 +25,7 @@ def conditions(seen: Observation, status: Status) -> tuple[Condition, ...]:
         _promoted(seen, status),
         _stalled(seen, status),
     )
-    return _with_generation(seen, tuple(each for each in found if each is not None))
-
-
-def stalled(seen: Observation, finding: Finding) -> tuple[Condition, ...]:
-    """Nothing was judged: what was said before stays, and Stalled says why."""
-    before = {each.type: each for each in seen.status.conditions}
-    kept = [
-        before.get(kind) or _say(kind, Truth.UNKNOWN, Reason.NOT_JUDGED_YET, "not judged yet")
-        for kind in (kinds.REGISTERED, kinds.PROMOTED)
-    ]
-    return _with_generation(
-        seen,
-        (
-            _say(kinds.COMPLETE, Truth.FALSE, finding.reason, finding.message),
-            *kept,
-            _say(kinds.STALLED, Truth.TRUE, finding.reason, finding.message),
-        ),
-    )
-
-
-def _with_generation(seen: Observation, found: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    return tuple(each.model_copy(update={"observed_generation": seen.generation}) for each in found)
-
-
-def _say(kind: str, truth: Truth, reason: Reason | str, message: str) -> Condition:
-    return Condition(type=kind, status=truth, reason=str(reason), message=message)
+    return statements.judged_from(seen.generation, found)
 
 
 def newer_holder(seen: Observation, version: str) -> str | None:

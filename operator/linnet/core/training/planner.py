@@ -31,7 +31,7 @@ from linnet.api.training_job import (
     Run,
     TrainingJobStatus,
 )
-from linnet.core import admission, jobs, names
+from linnet.core import admission, jobs, names, statements
 from linnet.core.plan import (
     Action,
     ApplyObject,
@@ -86,7 +86,12 @@ def _facts(status: Status) -> tuple[object, ...]:
 
 def _stand_still(seen: Observation, finding: Finding) -> Plan[Status]:
     status = _reported(seen, seen.status)
-    return Plan(status=status, conditions=judgement.stalled(seen, finding))
+    return Plan(
+        status=status,
+        conditions=statements.stalled(
+            "TrainingJob", seen.status.conditions, finding, seen.generation
+        ),
+    )
 
 
 def _reported(seen: Observation, status: Status) -> Status:
