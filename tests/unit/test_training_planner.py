@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from linnet.api.reasons import Reason
 from linnet.api.training_job import AliasStatus, TrainingJobSpec, TrainingJobStatus
-from linnet.core.jobs import PodView
+from linnet.core.jobs import PodView, Settings
 from linnet.core.plan import ApplyObject, CloseRun, CreateObject, PatchObject, Plan, SetAlias
 from linnet.core.registry import ModelView, RunView, VersionView
 from linnet.core.training import planner, policy, resources
-from linnet.core.training.state import Observation, Settings
+from linnet.core.training.state import Observation
 from linnet_trainer import contract
 from simulation import TRAINING
 
@@ -25,7 +25,7 @@ BASE = Observation(
     spec=TrainingJobSpec.model_validate(TRAINING),
     status=TrainingJobStatus(),
     settings=Settings(
-        trainer_image="trainer:1", image_pull_policy="Never", pod_environment={}, tracking_link="http://m"
+        image="trainer:1", image_pull_policy="Never", pod_environment={}, tracking_link="http://m"
     ),
     identity="linnet-system/linnet-operator",
 )  # fmt: skip

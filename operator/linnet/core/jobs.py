@@ -1,4 +1,4 @@
-"""Jobs as the domains share them: how far one is, how its pods ended, and how a failure is told."""
+"""Jobs as the domains share them: their pod, how far one is, what its pods left behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from linnet_trainer.contract import PVC_DIR
+
+from linnet.api import labels
+from linnet.api.pod_template import PodTemplate
+from linnet.core import pods
+from linnet.core.registry import RunView
+
 Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator's settings contribute to a Job."""
+
+    image: str
+    image_pull_policy: str
+    pod_environment: Mapping[str, str]
+    tracking_link: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +57,83 @@ def last_words(pods: Sequence[PodView]) -> str:
     """The last line that the newest pod left, or nothing."""
     lines = [line.strip() for line in pods[-1].message.splitlines() if line.strip()] if pods else []
     return lines[-1] if lines else ""
+
+
+def results(ended: Sequence[PodView], run: RunView | None) -> list[str]:
+    """Where a result document may stand: the pods' last messages, newest first, then the run."""
+    texts = [pod.message for pod in reversed(ended) if pod.exit_code is not None]
+    return texts if run is None else [*texts, run.tags.get(labels.RUN_RESULT, "")]
+
+
+def make_pod(
+    template: PodTemplate,
+    settings: Settings,
+    *,
+    name: str,
+    command: str,
+    environment: Mapping[str, str],
+    resources: Manifest,
+    secret: str,
+    config_map: str,
+    spec_path: str,
+    work_dir: str,
+    uri: str,
+    own_labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+) -> Manifest:
+    """The pod template of a Job that reads `spec.json`, a table, the registry and a store.
+
+    Args:
+        template: the user's part.
+        settings: the operator's.
+        name: of the container.
+        command: of its program.
+        environment: variables besides those of the settings.
+        resources: of the container.
+        secret: credentials, which may be absent.
+        config_map: holds `spec.json`.
+        spec_path: where the program reads it.
+        work_dir: scratch.
+        uri: the table, whose claim is mounted where it names one; empty where there is none.
+        own_labels: ours; the user's cannot replace them.
+        annotations: ours, likewise.
+    """
+    claim = pods.claim_of(uri)
+    container = {
+        "name": name,
+        "image": template.image or settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": [command],
+        "env": pods.environment({**settings.pod_environment, **environment}, template),
+        "envFrom": pods.environment_sources(secret, template),
+        "resources": resources,
+        "volumeMounts": [
+            {"name": "spec", "mountPath": spec_path.rpartition("/")[0], "readOnly": True},
+            {"name": "work", "mountPath": work_dir},
+            *pods.claim_mounts(claim, PVC_DIR),
+            *pods.credential_mounts(),
+            *pods.common_mounts(template),
+        ],
+        **pods.container_rest(),
+    }
+    return {
+        "metadata": {
+            "labels": {**(template.labels or {}), **own_labels},
+            "annotations": {**(template.annotations or {}), **annotations},
+        },
+        "spec": {
+            **pods.scheduling(template),
+            "restartPolicy": "Never",
+            "containers": [container],
+            "volumes": [
+                {"name": "spec", "configMap": {"name": config_map}},
+                {"name": "work", "emptyDir": {}},
+                *pods.claim_volumes(claim),
+                pods.credential_volume(secret),
+                *pods.common_volumes(template),
+            ],
+        },
+    }
 
 
 def failure_policy(container: str, *, final: int) -> Manifest:

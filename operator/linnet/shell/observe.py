@@ -43,6 +43,15 @@ def _pod_environment(settings: Settings) -> dict[str, str]:
     )
 
 
+def _job_settings(settings: Settings, image: str) -> jobs.Settings:
+    return jobs.Settings(
+        image=image,
+        image_pull_policy=settings.image_pull_policy,
+        pod_environment=_pod_environment(settings),
+        tracking_link=settings.tracking_link,
+    )
+
+
 def _parse(kind: type[ModelT], obj: Manifest) -> tuple[ModelT | None, str]:
     """The object as a value, or why our own validation refuses it."""
     try:
@@ -108,12 +117,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         queue=meta.labels.get(labels.KUEUE_QUEUE, ""),
         model_allowed=settings.allows_model(key.namespace, model.name),
         foreign=await _foreign(key, world),
-        settings=training.Settings(
-            trainer_image=settings.trainer_image,
-            image_pull_policy=settings.image_pull_policy,
-            pod_environment=_pod_environment(settings),
-            tracking_link=settings.tracking_link,
-        ),
+        settings=_job_settings(settings, settings.trainer_image),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
         pods=_job_pods(world.cache.children(key)),
@@ -483,12 +487,7 @@ async def drift_policy(key: Key, world: World) -> drift.Observation | None:
         request_annotation=meta.annotations.get(labels.REQUEST, ""),
         model_allowed=not model or settings.allows_model(key.namespace, model),
         foreign=await _foreign(key, world),
-        settings=drift.Settings(
-            monitor_image=settings.monitor_image,
-            image_pull_policy=settings.image_pull_policy,
-            pod_environment=_pod_environment(settings),
-            tracking_link=settings.tracking_link,
-        ),
+        settings=_job_settings(settings, settings.monitor_image),
         deployment=deployment,
         version=known.view.versions.get(deployment.champion)
         if known.view is not None and deployment is not None

@@ -44,10 +44,7 @@ def document(seen: Observation, check: CheckView, slot: datetime) -> contract.Ch
 
     A document of another policy or of another slot is never taken.
     """
-    texts = [pod.message for pod in reversed(check.pods) if pod.exit_code is not None]
-    if seen.run is not None:
-        texts.append(seen.run.tags.get(contract.TAG_RESULT, ""))
-    for text in texts:
+    for text in jobs.results(check.pods, seen.run):
         try:
             found = contract.parse(text)
         except ValueError:

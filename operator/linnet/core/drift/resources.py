@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from linnet_monitor import contract
-from linnet_trainer.contract import PVC_DIR
 
 from linnet.api import labels
 from linnet.api.drift_policy import TrainingTemplate, WindowUntil
@@ -21,7 +20,6 @@ Manifest = Mapping[str, Any]
 
 KIND = "DriftPolicy"
 SPEC_KEY = "spec.json"
-SPEC_DIR = contract.SPEC_PATH.rpartition("/")[0]
 DEADLINE = timedelta(hours=1)
 RETRIES = 2
 DEFAULT_RESOURCES: Manifest = {
@@ -107,13 +105,8 @@ def _metadata(seen: Observation, slot: datetime) -> dict[str, Any]:
 
 
 def _pod_template(seen: Observation, slot: datetime) -> Manifest:
-    template, settings, secret = (
-        seen.spec.template,
-        seen.settings,
-        seen.spec.credentials_secret_name,
-    )
+    template, table = seen.spec.template, seen.spec.source.table
     environment = {
-        **settings.pod_environment,
         contract.ENV_SPEC: contract.SPEC_PATH,
         contract.ENV_NAMESPACE: seen.namespace,
         contract.ENV_NAME: seen.name,
@@ -121,46 +114,21 @@ def _pod_template(seen: Observation, slot: datetime) -> Manifest:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    table = seen.spec.source.table
-    claim = pods.claim_of(table.uri) if table is not None else ""
-    container = {
-        "name": "check",
-        "image": template.image or settings.monitor_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "args": ["check"],
-        "env": pods.environment(environment, template),
-        "envFrom": pods.environment_sources(secret, template),
-        "resources": pods.resources(template, DEFAULT_RESOURCES),
-        "volumeMounts": [
-            {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True},
-            {"name": "work", "mountPath": contract.WORK_DIR},
-            *pods.claim_mounts(claim, PVC_DIR),
-            *pods.credential_mounts(),
-            *pods.common_mounts(template),
-        ],
-        **pods.container_rest(),
-    }
-    return {
-        "metadata": {
-            "labels": {
-                **(template.labels or {}),
-                **pods.own_labels(labels.CHECK, labels.DRIFT_POLICY, seen.name),
-            },
-            "annotations": dict(template.annotations or {}),
-        },
-        "spec": {
-            **pods.scheduling(template),
-            "restartPolicy": "Never",
-            "containers": [container],
-            "volumes": [
-                {"name": "spec", "configMap": {"name": names.check(seen.name, slot)}},
-                {"name": "work", "emptyDir": {}},
-                *pods.claim_volumes(claim),
-                pods.credential_volume(secret),
-                *pods.common_volumes(template),
-            ],
-        },
-    }
+    return jobs.make_pod(
+        template,
+        seen.settings,
+        name="check",
+        command="check",
+        environment=environment,
+        resources=pods.resources(template, DEFAULT_RESOURCES),
+        secret=seen.spec.credentials_secret_name,
+        config_map=names.check(seen.name, slot),
+        spec_path=contract.SPEC_PATH,
+        work_dir=contract.WORK_DIR,
+        uri=table.uri if table is not None else "",
+        own_labels=pods.own_labels(labels.CHECK, labels.DRIFT_POLICY, seen.name),
+        annotations={},
+    )
 
 
 def retraining_name(seen: Observation, template: TrainingTemplate, window_end: str) -> str:

@@ -8,20 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from linnet.api.drift_policy import DriftPolicySpec, DriftPolicyStatus
-from linnet.core.jobs import PodView
+from linnet.core.jobs import PodView, Settings
 from linnet.core.registry import RunView, VersionView
 
 Manifest = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the operator's settings contribute to a check's Job."""
-
-    monitor_image: str
-    image_pull_policy: str
-    pod_environment: Mapping[str, str]
-    tracking_link: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

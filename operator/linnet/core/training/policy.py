@@ -16,10 +16,7 @@ def document(seen: Observation, full_hash: str, *, adopt: bool = False) -> contr
     A document of another spec is never taken; one of another object with this name and this spec
     only where a finished run is adopted.
     """
-    texts = [pod.message for pod in reversed(seen.pods) if pod.exit_code is not None]
-    if seen.run is not None:
-        texts.append(seen.run.tags.get(contract.TAG_RESULT, ""))
-    for text in texts:
+    for text in jobs.results(seen.pods, seen.run):
         try:
             found = contract.parse(text)
         except ValueError:

@@ -16,7 +16,6 @@ from linnet.core.training.state import Observation
 Manifest = Mapping[str, Any]
 
 SPEC_KEY = "spec.json"
-SPEC_DIR = contract.SPEC_PATH.rpartition("/")[0]
 DEFAULT_RESOURCES: Manifest = {
     "requests": {"cpu": "500m", "memory": "1Gi"},
     "limits": {"cpu": "1", "memory": "2Gi"},
@@ -107,11 +106,10 @@ def _metadata(seen: Observation, full_hash: str) -> dict[str, Any]:
 
 
 def _pod_template(seen: Observation, full_hash: str) -> Manifest:
-    template, settings = seen.spec.template, seen.settings
+    template = seen.spec.template
     resources = pods.resources(template, DEFAULT_RESOURCES)
     threads = max(1, math.floor(subset.quantity(resources.get("limits", {}).get("cpu", "1"))))
     environment = {
-        **settings.pod_environment,
         contract.ENV_SPEC: contract.SPEC_PATH,
         contract.ENV_NAMESPACE: seen.namespace,
         contract.ENV_NAME: seen.name,
@@ -123,42 +121,18 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     table = seen.spec.data.table
-    claim = pods.claim_of(table.uri) if table is not None else ""
-    container = {
-        "name": "trainer",
-        "image": template.image or settings.trainer_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "args": ["run"],
-        "env": pods.environment(environment, template),
-        "envFrom": pods.environment_sources(seen.spec.credentials_secret_name, template),
-        "resources": resources,
-        "volumeMounts": [
-            {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True},
-            {"name": "work", "mountPath": contract.WORK_DIR},
-            *pods.claim_mounts(claim, contract.PVC_DIR),
-            *pods.credential_mounts(),
-            *pods.common_mounts(template),
-        ],
-        **pods.container_rest(),
-    }
-    return {
-        "metadata": {
-            "labels": {
-                **(template.labels or {}),
-                **pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
-            },
-            "annotations": {**(template.annotations or {}), labels.MODEL: seen.spec.model.name},
-        },
-        "spec": {
-            **pods.scheduling(template),
-            "restartPolicy": "Never",
-            "containers": [container],
-            "volumes": [
-                {"name": "spec", "configMap": {"name": names.training(seen.name, full_hash)}},
-                {"name": "work", "emptyDir": {}},
-                *pods.claim_volumes(claim),
-                pods.credential_volume(seen.spec.credentials_secret_name),
-                *pods.common_volumes(template),
-            ],
-        },
-    }
+    return jobs.make_pod(
+        template,
+        seen.settings,
+        name="trainer",
+        command="run",
+        environment=environment,
+        resources=resources,
+        secret=seen.spec.credentials_secret_name,
+        config_map=names.training(seen.name, full_hash),
+        spec_path=contract.SPEC_PATH,
+        work_dir=contract.WORK_DIR,
+        uri=table.uri if table is not None else "",
+        own_labels=pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
+        annotations={labels.MODEL: seen.spec.model.name},
+    )

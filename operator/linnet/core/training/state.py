@@ -8,20 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from linnet.api.training_job import TrainingJobSpec, TrainingJobStatus
-from linnet.core.jobs import PodView
+from linnet.core.jobs import PodView, Settings
 from linnet.core.registry import ModelView, RunView
 
 Manifest = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the operator's settings contribute to a Job."""
-
-    trainer_image: str
-    image_pull_policy: str
-    pod_environment: Mapping[str, str]
-    tracking_link: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
