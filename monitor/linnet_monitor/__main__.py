@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from linnet_trainer import pod
 
 from linnet_monitor import contract
 from linnet_monitor import spec as specs
@@ -77,14 +76,10 @@ def _try_again(
 
 
 def _read_spec(environ: Mapping[str, str]) -> Mapping[str, object]:
-    path = environ.get(contract.ENV_SPEC, contract.SPEC_PATH)
     try:
-        document = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise Failure(Reason.CHECK_FAILED, f"{path} cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise Failure(Reason.CHECK_FAILED, f"{path} must hold a JSON object")
-    return document
+        return pod.read_spec(environ)
+    except ValueError as error:
+        raise Failure(Reason.CHECK_FAILED, str(error)) from error
 
 
 def _open_run(spec: specs.Spec) -> Run:
@@ -116,10 +111,8 @@ def _adopt(tracked: Run) -> Check | None:
 def _check(spec: specs.Spec, tracked: Run, environ: Mapping[str, str]) -> Check:
     from linnet_monitor.check import run
 
-    home = environ.get(contract.ENV_WORK_DIR, contract.WORK_DIR)
-    parent = home if os.access(home, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="linnet-") as folder:
-        return run(spec, tracked, Path(folder))
+    with pod.scratch(environ) as folder:
+        return run(spec, tracked, folder)
 
 
 def _record(result: Check, tracked: Run) -> None:
@@ -143,12 +136,9 @@ def _failed(reason: Reason, message: str, document: Mapping[str, object]) -> Che
 
 def _write(result: Check, environ: Mapping[str, str]) -> None:
     say(f"{result.outcome}: {result.message}")
-    path = Path(environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG))
-    try:
-        path.write_text(contract.render(result))
-    except OSError as error:
-        # The run's tag is the durable copy; without a file the operator reads that one.
-        say(f"{path} cannot be written: {error}")
+    problem = pod.leave(contract.render(result), environ)
+    if problem:
+        say(problem)
 
 
 def say(line: str) -> None:

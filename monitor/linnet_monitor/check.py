@@ -64,7 +64,7 @@ def run(spec: Spec, tracked: Run, folder: Path) -> Check:
     if ranking is not None and not _is_long_enough(spec, reference, ranking):
         return _too_short(spec, reference, found, ranking)
     document = _judge(spec, reference, found, judged, ranking)
-    return _report(spec, tracked, reference, found, (document, judged, ranking))
+    return _report(spec, tracked, reference, found, document, judged, ranking)
 
 
 def blank(spec: Spec, outcome: Outcome, reason: Reason, message: str) -> Check:
@@ -285,7 +285,7 @@ def _judge(
     ranking: Ranking | None,
 ) -> Check:
     signals = tuple(_signal(signal, reference, found, judged, ranking) for signal in spec.signals)
-    outcome, reason = _outcome(spec, signals, judged, ranking)
+    outcome, reason = _outcome(signals, ranking)
     document = Check(
         spec_hash=spec.spec_hash,
         policy_uid=spec.policy_uid,
@@ -294,7 +294,7 @@ def _judge(
         reason=reason,
         message=_message(reference, found, signals, judged, ranking),
         signals=signals,
-        columns=_worst(judged, ranking, found),
+        columns=_worst(judged, ranking),
         score=_figure(ranking.score) if ranking is not None else "",
         rank=ranking.rank if ranking is not None else 0,
         p_value=_figure(ranking.p_value) if ranking is not None else "",
@@ -341,9 +341,7 @@ def _largest(signal: str, judged: list[Judged], ranking: Ranking | None) -> Part
     return next((part for part in parts if part.name in names), None)
 
 
-def _outcome(
-    spec: Spec, signals: tuple[Signal, ...], judged: list[Judged], ranking: Ranking | None
-) -> tuple[Outcome, Reason]:
+def _outcome(signals: tuple[Signal, ...], ranking: Ranking | None) -> tuple[Outcome, Reason]:
     if ranking is not None and ranking.alarm:
         by_score = ranking.parts[0].name == SCORE
         return Outcome.DRIFTED, Reason.PREDICTION_DRIFT if by_score else Reason.FEATURE_DRIFT
@@ -376,7 +374,7 @@ def _is_quality(signal: Signal, judged: list[Judged]) -> bool:
     return all(each.signal != signal.name for each in judged)
 
 
-def _worst(judged: list[Judged], ranking: Ranking | None, found: Read) -> tuple[Column, ...]:
+def _worst(judged: list[Judged], ranking: Ranking | None) -> tuple[Column, ...]:
     """The columns nearest to their thresholds, or beyond."""
     if ranking is None:
         return ()
@@ -412,10 +410,11 @@ def _report(
     tracked: Run,
     reference: Reference,
     found: Read,
-    judgement: tuple[Check, list[Judged], Ranking | None],
+    document: Check,
+    judged: list[Judged],
+    ranking: Ranking | None,
 ) -> Check:
     """Log figures and report to the run; the document with its links."""
-    document, judged, ranking = judgement
     methods = {each.series.name: each.method for each in judged}
     report = figures.draw(reference, found.tally.sample, methods)
     metrics = {"rows": float(found.tally.rows), "new_samples": float(found.new)}

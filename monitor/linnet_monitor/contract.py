@@ -20,43 +20,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
-SPEC_PATH = "/etc/linnet/spec/spec.json"
-CA_PATH = "/etc/linnet/credentials/ca.crt"
-WORK_DIR = "/var/run/linnet/work"
-TERMINATION_LOG = "/dev/termination-log"
+from linnet_trainer import contract as shared
 
-ENV_SPEC = "LINNET_SPEC"
-ENV_NAMESPACE = "LINNET_NAMESPACE"
-ENV_NAME = "LINNET_NAME"
+# What all pods of Jobs have in common is the trainer's, under the same names.
+SPEC_PATH = shared.SPEC_PATH
+WORK_DIR = shared.WORK_DIR
+ENV_SPEC = shared.ENV_SPEC
+ENV_NAMESPACE = shared.ENV_NAMESPACE
+ENV_NAME = shared.ENV_NAME
+ENV_TERMINATION_LOG = shared.ENV_TERMINATION_LOG
+ENV_WORK_DIR = shared.ENV_WORK_DIR
+TAG_NAMESPACE = shared.TAG_NAMESPACE
+TAG_NAME = shared.TAG_NAME
+TAG_SPEC_HASH = shared.TAG_SPEC_HASH
+TAG_RESULT = shared.TAG_RESULT
+RESULT_BYTES = shared.RESULT_BYTES
+MESSAGE_LENGTH = shared.MESSAGE_LENGTH
+Exit = shared.Exit
+cut = shared.cut
+
 ENV_SLOT = "LINNET_SLOT"
-ENV_TERMINATION_LOG = "LINNET_TERMINATION_LOG"
-"""Replaces `/dev/termination-log`; for runs outside of a pod."""
-ENV_WORK_DIR = "LINNET_WORK_DIR"
-"""Replaces `/var/run/linnet/work`; for runs outside of a pod."""
-
-TAG_NAMESPACE = "linnet.dev/namespace"
-TAG_NAME = "linnet.dev/name"
-TAG_SPEC_HASH = "linnet.dev/spec-hash"
-TAG_RESULT = "linnet.dev/result"
-
 NEWEST_EVENT = "NewestEvent"
-DOCUMENT_BYTES = 3584
-MESSAGE_LENGTH = 600
 SIGNAL_MESSAGE_LENGTH = 200
 SIGNALS = 16
 COLUMNS = 20
-
-
-class Exit(IntEnum):
-    """How a check's pod ends; the Job's `podFailurePolicy` reads 2 as final."""
-
-    RESULT = 0
-    RETRY = 1
-    ERROR = 2
-    TERMINATED = 143
 
 
 class Outcome(StrEnum):
@@ -205,27 +195,24 @@ NAMES = {
 _ALWAYS = frozenset({"spec_hash", "policy_uid", "slot", "breached"})
 
 
-def cut(text: str, length: int) -> str:
-    """Return `text` with at most `length` characters, the last one '…' where it was longer."""
-    if len(text) <= length:
-        return text
-    return text[: length - 1] + "…" if length else ""
-
-
 def render(check: Check) -> str:
     """Render a document as JSON of at most 3.5 KiB.
 
     Columns go first, then the signals' words, then those of the message; what decides stays.
     """
     for length, words in ((MESSAGE_LENGTH, SIGNAL_MESSAGE_LENGTH), (MESSAGE_LENGTH, 0), (200, 0)):
-        signals = tuple(replace(each, message=cut(each.message, words)) for each in check.signals)
+        signals = tuple(_with_words(each, words) for each in check.signals)
         short = replace(check, message=cut(check.message, length), signals=signals)
         for kept in range(len(check.columns), -1, -1):
             text = _dump(replace(short, columns=check.columns[:kept]))
-            if len(text.encode()) <= DOCUMENT_BYTES:
+            if len(text.encode()) <= RESULT_BYTES:
                 return text
     # Names have at most 63 characters: reached by very long links alone.
     return _dump(replace(short, columns=(), report_url="", message=cut(check.message, 60)))
+
+
+def _with_words(signal: Signal, length: int) -> Signal:
+    return replace(signal, message=cut(signal.message, length) if length else "")
 
 
 def parse(text: str) -> Check:

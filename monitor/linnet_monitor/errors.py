@@ -1,4 +1,7 @@
-"""The two ways in which a check cannot go on: another try does not mend it, or it may."""
+"""The way in which a check cannot go on and another try does not mend it.
+
+What another try may mend is `linnet_trainer.errors.Unavailable`.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Checks:
         path.write_text(json.dumps(document))
         code = program.check({contract.ENV_SPEC: str(path), contract.ENV_TERMINATION_LOG: str(end)})
         text = end.read_text()
-        assert len(text.encode()) <= contract.DOCUMENT_BYTES
+        assert len(text.encode()) <= contract.RESULT_BYTES
         return code, contract.parse(text)
 
     def artifacts(self, run_id: str) -> list[str]:

@@ -39,7 +39,7 @@ FULL = Check(
 
 def test_the_largest_document_is_cut_and_keeps_what_decides() -> None:
     text = contract.render(FULL)
-    assert len(text.encode()) <= contract.DOCUMENT_BYTES
+    assert len(text.encode()) <= contract.RESULT_BYTES
     found = contract.parse(text)
     assert [each.name for each in found.signals] == [each.name for each in FULL.signals]
     assert replace(found, signals=(), columns=(), message="", outcome=Outcome.WITHIN,

@@ -8,19 +8,16 @@ by the job's uid where it exists); write the result. A version never exists with
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linnet_trainer import contract, progress
+from linnet_trainer import contract, pod, progress
 from linnet_trainer.contract import Exit, Reason, Result
 from linnet_trainer.errors import Refusal, Unavailable
 from linnet_trainer.progress import say
@@ -86,14 +83,10 @@ def run(environ: Mapping[str, str], found: list[Tracker] | None = None) -> Exit:
 
 
 def _read_spec(environ: Mapping[str, str]) -> Mapping[str, object]:
-    path = environ.get(contract.ENV_SPEC, contract.SPEC_PATH)
     try:
-        document = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise Refusal(Reason.TRAINER_FAILED, f"{path} cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise Refusal(Reason.TRAINER_FAILED, f"{path} must hold a JSON object")
-    return document
+        return pod.read_spec(environ)
+    except ValueError as error:
+        raise Refusal(Reason.TRAINER_FAILED, str(error)) from error
 
 
 def _adopt(tracker: Tracker) -> Result | None:
@@ -108,10 +101,8 @@ def _adopt(tracker: Tracker) -> Result | None:
 def _train(recipe: Recipe, tracker: Tracker, environ: Mapping[str, str]) -> Result:
     from linnet_trainer import train
 
-    home = environ.get(contract.ENV_WORK_DIR, contract.WORK_DIR)
-    parent = home if os.access(home, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="linnet-") as folder:
-        return train.train(recipe, tracker, Path(folder))
+    with pod.scratch(environ) as folder:
+        return train.train(recipe, tracker, folder)
 
 
 def _record(result: Result, tracker: Tracker) -> None:
@@ -130,12 +121,9 @@ def _record(result: Result, tracker: Tracker) -> None:
 def _write(result: Result, environ: Mapping[str, str]) -> None:
     version = f" (version {result.version})" if result.version else ""
     say(f"{result.outcome}: {result.message}{version}")
-    path = Path(environ.get(contract.ENV_TERMINATION_LOG, contract.TERMINATION_LOG))
-    try:
-        path.write_text(contract.render(result))
-    except OSError as error:
-        # The run's tag is the durable copy; without a file the operator reads that one.
-        say(f"{path} cannot be written: {error}")
+    problem = pod.leave(contract.render(result), environ)
+    if problem:
+        say(problem)
 
 
 def _error(
