@@ -387,6 +387,8 @@ class Loop:
         self._seen: tuple[int, int, str] | None = None
         self._kinds: set[str] = set()
         self.invariants: list[Callable[[Self], None]] = []
+        self.past: dict[Key, Manifest] = {}
+        """What lists and watches tell of an object in place of what it is now."""
         self.cluster.put(
             {
                 "apiVersion": "linnet.dev/v1alpha1",
@@ -428,7 +430,7 @@ class Loop:
             ours = obj["metadata"].get("labels", {}).get(labels.MANAGED_BY)
             if obj["kind"] in labels.OWNER_LABEL or ours:
                 alive.add(key_of(obj))
-                self.world.cache.update(obj)
+                self.world.cache.update(self.past.get(key_of(obj), obj))
         kinds = {key.kind for key in alive}
         for kind in kinds | self._kinds:
             for obj in self.world.cache.of_kind(kind):

@@ -87,6 +87,37 @@ def test_a_rolled_back_deployment_writes_nothing() -> None:
     assert len(simulation.cluster.writes) + len(simulation.registry.writes) == before
 
 
+def test_a_restart_that_reads_an_older_list_does_nothing_of_a_step_long_over() -> None:
+    spec = {"model": {"name": "delays"}, "server": {"replicas": 4}}
+    simulation = serving(spec=spec)
+    offer(simulation, "2")
+    assert simulation.run(900, lambda s: (s.status.get("step") or {}).get("weight") == 25)
+    older = simulation.object
+    assert simulation.run(2400, promoted("2")), simulation.message("Progressing")
+    simulation.run(120)
+    settled, writes = simulation.facts(), simulation.writes
+    simulation.past[simulation.key] = older
+    simulation.start()
+    simulation.run(120)
+    assert simulation.facts() == settled
+    assert simulation.writes == writes
+
+
+def test_a_record_that_lost_its_labels_gets_them_back() -> None:
+    simulation = serving()
+    (name,) = simulation.of_kind("ControllerRevision")
+    record = simulation.cluster.objects["ControllerRevision", NAMESPACE, name]
+    kept = record["metadata"]["labels"]
+    simulation.cluster.put({**record, "metadata": {**record["metadata"], "labels": {}}})
+    simulation.run(60)
+    assert simulation.condition("Ready") == ("True", "Serving")
+    mended = simulation.cluster.objects["ControllerRevision", NAMESPACE, name]
+    assert mended["metadata"]["labels"] == kept
+    simulation.edit(lambda obj: obj["spec"]["server"].update({"replicas": 3}))
+    simulation.run(60)
+    assert simulation.cluster.objects["Deployment", NAMESPACE, name]["spec"]["replicas"] == 3
+
+
 def test_without_a_gateway_the_share_follows_pods() -> None:
     spec = {"model": {"name": "delays"}, "server": {"replicas": 2}}
     simulation = serving(spec=spec)

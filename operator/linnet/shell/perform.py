@@ -50,6 +50,17 @@ async def all_of(key: Key, uid: str, actions: Sequence[Action], world: World) ->
     return Outcome(done=len(actions), changed=changed)
 
 
+async def refuse_overtaken(key: Key, world: World) -> None:
+    """Before the first action of a pass: a decision from an older object is not acted upon.
+
+    After a restart the first list may come from the past, a newer leader may have gone on, and
+    actions carry no resourceVersion of their own: a step long over would take the champion's pods.
+    """
+    live = await world.cluster.get(key.kind, key.namespace, key.name)
+    if world.cache.update(live):
+        raise Conflict(f"{key.kind} {key.name} was read from the past")
+
+
 def _name(action: Action) -> str:
     match action:
         case ApplyObject(manifest=manifest) | CreateObject(manifest=manifest):
@@ -75,7 +86,7 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
             return _learn(key, await world.cluster.apply(manifest), world)
         case CreateObject(manifest=manifest):
             await _refuse_foreign(key, uid, manifest, world)
-            return _learn(key, await world.cluster.create(manifest), world)
+            return _learn(key, await _create(manifest, world), world)
         case PatchObject(kind=kind, name=name, patch=patch):
             return _learn(key, await world.cluster.patch(kind, key.namespace, name, patch), world)
         case DeleteObject(kind=kind, name=name, uid=child):
@@ -91,6 +102,21 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
         case CloseRun(run_id=run_id):
             await world.registry.close_run(run_id)
     return False
+
+
+async def _create(manifest: Manifest, world: World) -> Manifest:
+    """Create a child; one that exists and lost labels that we gave it gets them back.
+
+    Watches are filtered by our label: without it an object that is there counts as gone for good.
+    """
+    answer = await world.cluster.create(manifest)
+    wanted = manifest["metadata"].get("labels") or {}
+    if wanted.items() <= (answer["metadata"].get("labels") or {}).items():
+        return answer
+    meta = answer["metadata"]
+    return await world.cluster.patch(
+        manifest["kind"], meta["namespace"], meta["name"], {"metadata": {"labels": wanted}}
+    )
 
 
 def _learn(key: Key, answer: Manifest, world: World) -> bool:

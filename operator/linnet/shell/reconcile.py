@@ -41,6 +41,8 @@ async def _carry_out(
     if plan.records:
         await report.write(key, seen.status, plan, world, now=now)
         return AT_ONCE
+    if plan.actions:
+        await perform.refuse_overtaken(key, world)
     outcome = await perform.all_of(key, seen.uid, plan.actions, world)
     await report.write(key, seen.status, plan, world, now=now)
     if outcome.error is not None:
