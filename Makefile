@@ -48,7 +48,7 @@ demo-down: ## take the demo and its operator away, keep the cluster
 bench: venv ## the verdict and drift rules, what a check costs, beside the anchors; writes benchmarks/results
 	@dev/bench.sh
 
-soak: venv images ## rollouts and rollbacks under load with pods killed at random, for an hour
+soak: venv images ## rollouts, rollbacks and retrainings under load with pods killed at random, for an hour
 	@dev/test.sh soak
 
 lock: venv ## write locks/*.txt anew from pyproject.toml

@@ -1,11 +1,13 @@
-"""Promotions and rollbacks in a loop under load, with pods taken away at random.
+"""Promotions, rollbacks and retrainings in a loop under load, with pods taken away at random.
 
     LINNET_KUBECONFIG=... python -m tests.soak --minutes 60
 
-One deployment behind the gateway takes a better version, then a bad one, again and again, while the
-operator's pod and the gateway's controller are killed and server pods are deleted. It ends well if
-every rollout ended as it should and no user request failed but those that a bad candidate refused.
-The summary is printed and written to benchmarks/results/.
+One deployment behind the gateway takes a better version, then a bad one, then one that a drift led
+to, again and again, while the operator's pod, the gateway's controller and pods that train or check
+are killed and server pods are deleted. In the second half the operator is left alive, so that its
+memory can be seen. It ends well if every rollout ended as it should, nothing was made twice and no
+user request failed but those that a bad candidate refused. The summary is printed and written to
+benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -27,6 +30,9 @@ from typing import Any
 from tests.e2e.world import OPERATOR, ROOT, WEIGHTS, Place, Traffic, World
 
 GATEWAYS = "envoy-gateway-system"
+GROWTH = 1.25
+"""How much larger the operator may be after the last round than after the first one it survived."""
+JOB = "batch.kubernetes.io/job-name"
 LONGEST = 600.0
 """Seconds that one rollout may take, with everything that is killed meanwhile."""
 
@@ -40,12 +46,17 @@ class Disturber(threading.Thread):
         self.dice = dice
         self.pause = pause
         self.killed: Counter[str] = Counter()
+        self.spare_operator = False
         self.ended = threading.Event()
+        self._struck: set[str] = set()
+        """Jobs that lost a pod: each has a few attempts, not any number."""
 
     def run(self) -> None:
         """Disturb until `ended` is set."""
         while not self.ended.wait(self.dice.uniform(*self.pause)):
-            what = self.dice.choice(("operator", "operator", "server", "gateway-controller"))
+            what = self.dice.choice(("operator", "operator", "server", "job", "gateway-controller"))
+            if what == "operator" and self.spare_operator:
+                continue
             try:
                 if self._take(what):
                     self.killed[what] += 1
@@ -65,6 +76,13 @@ class Disturber(threading.Thread):
                 if "linnet.dev/revision" in pod["metadata"].get("labels", {})
                 and not pod["metadata"].get("deletionTimestamp")
             ]
+        elif what == "job":
+            found = [
+                (self.place.namespace, pod["metadata"]["name"], 0)
+                for pod in self.place.all("Pod")
+                if pod["metadata"].get("labels", {}).get(JOB, "") not in ("", *self._struck)
+                and pod["status"].get("phase") in ("Pending", "Running")
+            ]
         else:
             pods = world.api.list("Pod", GATEWAYS)
             found = [
@@ -75,6 +93,8 @@ class Disturber(threading.Thread):
         if not found:
             return False
         namespace, name, grace = self.dice.choice(found)
+        if what == "job":
+            self._struck.add(name.rpartition("-")[0])
         world.api.delete("Pod", namespace, name, grace=grace)
         return True
 
@@ -87,10 +107,13 @@ class Summary:
     seed: int
     promotions: int = 0
     rollbacks: int = 0
+    retrainings: int = 0
     seconds: dict[str, list[float]] = field(
-        default_factory=lambda: {"promotion": [], "rollback": []}
+        default_factory=lambda: {"promotion": [], "rollback": [], "retraining": []}
     )
     bad_requests: list[int] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    """MiB of the operator after every round in which it was left alive."""
     problem: str = ""
 
     def document(self, traffic: dict[str, Any], killed: Counter[str]) -> dict[str, Any]:
@@ -101,8 +124,10 @@ class Summary:
             "seed": self.seed,
             "promotions": self.promotions,
             "rollbacks": self.rollbacks,
+            "retrainings": self.retrainings,
             "seconds": {key: _spread(found) for key, found in self.seconds.items()},
             "bad_candidate_requests": _spread([float(each) for each in self.bad_requests]),
+            "operator_mib": self.memory,
             "killed": dict(killed),
             "requests": {
                 key: traffic.get(key) for key in ("sent", "lost", "refused", "timeouts", "answers")
@@ -147,6 +172,39 @@ def _roll_back(place: Place, traffic: Traffic, champion: str, summary: Summary) 
     return version
 
 
+def _retrain(place: Place, summary: Summary) -> str:
+    """A drift is found, leads to a training and to a new champion."""
+    began, name = time.monotonic(), f"drift-{summary.retrainings + 1}"
+    place.apply(place.drift_policy(name))
+    place.request("check", name=name, kind="DriftPolicy")
+    found = place.until(
+        "DriftPolicy", name, "a retraining is recorded",
+        lambda each: each["status"].get("retrain", {}).get("lastJob"), seconds=LONGEST,
+    )  # fmt: skip
+    job = place.is_complete(found["status"]["retrain"]["lastJob"], seconds=LONGEST)
+    version = str(job["status"]["version"])
+    place.is_champion(version, seconds=LONGEST)
+    place.route_gives_all_to(version)
+    jobs = [
+        each["metadata"]["name"]
+        for each in place.all("TrainingJob")
+        if each["metadata"].get("labels", {}).get("linnet.dev/drift-policy") == name
+    ]
+    assert len(jobs) == 1, f"{name} trained more than once: {jobs}"
+    place.api.delete("DriftPolicy", place.namespace, name)
+    summary.retrainings += 1
+    summary.seconds["retraining"].append(time.monotonic() - began)
+    return version
+
+
+def _operator_mib(world: World) -> float:
+    """Resident memory of the operator's process."""
+    page = world.operator_metrics()
+    found = re.search(r"^process_resident_memory_bytes (\S+)$", page, re.MULTILINE)
+    assert found, "the operator's metrics have no process_resident_memory_bytes"
+    return round(float(found[1]) / 2**20, 1)
+
+
 def _failures(totals: dict[str, Any], bad: set[str]) -> list[str]:
     wrong = [
         f"{count} x {code} of version {version}"
@@ -161,7 +219,8 @@ def _failures(totals: dict[str, Any], bad: set[str]) -> list[str]:
 def soak(world: World, minutes: float, seed: int) -> dict[str, Any]:
     """Run for so long and return the summary."""
     summary, bad = Summary(began=_now(), seed=seed), set[str]()
-    ends = time.monotonic() + 60 * minutes
+    began = time.monotonic()
+    ends = began + 60 * minutes
     place = world.place("soak")
     champion = "1"
     place.serving(server={"replicas": 2})
@@ -172,9 +231,15 @@ def soak(world: World, minutes: float, seed: int) -> dict[str, Any]:
         while time.monotonic() < ends:
             champion = _promote(place, summary)
             bad.add(_roll_back(place, traffic, champion, summary))
+            champion = _retrain(place, summary)
+            place.made_everything_once()
+            if disturber.spare_operator:
+                summary.memory.append(_operator_mib(world))
+            disturber.spare_operator = time.monotonic() > (began + ends) / 2
             print(
                 f"{_now()} {summary.promotions} promotions, {summary.rollbacks} rollbacks, "
-                f"killed {dict(disturber.killed)}",
+                f"{summary.retrainings} retrainings, killed {dict(disturber.killed)}, "
+                f"operator {summary.memory[-1:]} MiB",
                 flush=True,
             )
     except AssertionError as error:
@@ -185,6 +250,8 @@ def soak(world: World, minutes: float, seed: int) -> dict[str, Any]:
     found = _failures(totals, bad)
     if found and not summary.problem:
         summary.problem = f"user requests failed: {found}"
+    if not summary.problem and summary.memory and summary.memory[-1] > GROWTH * summary.memory[0]:
+        summary.problem = f"the operator's memory grows: {summary.memory} MiB"
     return summary.document(totals, disturber.killed)
 
 

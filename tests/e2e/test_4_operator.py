@@ -42,25 +42,6 @@ def _writes(world: World) -> Counter[str]:
     return found
 
 
-def _children_made_once(place: Place) -> None:
-    """No child was made twice under two names, and none of one name was made again."""
-    with place.world.diary.changed:
-        added = [
-            entry
-            for entry in place.world.diary.entries
-            if entry.namespace == place.namespace
-            and entry.verb in ("ADDED", "LISTED")
-            and entry.kind in ("Deployment", "ControllerRevision", "Job", "HTTPRoute")
-        ]
-    uids: dict[tuple[str, str], set[str]] = {}
-    for entry in added:
-        labels = entry.obj["metadata"].get("labels", {})
-        of = labels.get("linnet.dev/model-version") or labels.get("linnet.dev/training-job") or ""
-        uids.setdefault((entry.kind, of), set()).add(entry.obj["metadata"]["uid"])
-    twice = {key: found for key, found in uids.items() if len(found) > 1}
-    assert not twice, f"made more than once: {twice}\n{place.explain()}"
-
-
 def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
     world: World,
 ) -> None:
@@ -103,7 +84,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_state_and_falls_silent(
     good.only_runs(second)
     bad.only_runs("1")
     for place in (good, bad, train):
-        _children_made_once(place)
+        place.made_everything_once()
     traffic.has_no_failure()
     bad_traffic.has_no_failure(but_of=worse)
 

@@ -37,6 +37,8 @@ MANIFEST_TAG = "linnet.dev/manifest-sha256"
 CONTENT_TAG = "linnet.dev/content-digest"
 TRAINED_TAG = "linnet.dev/trained-until"
 WEIGHTS = [5, 25, 50, 100]
+MAKERS = ("model-version", "training-job", "drift-policy")
+"""What a child is made for, by label; one of each kind is made for each."""
 
 HOLD: Mapping[str, Any] = {"minDuration": "5s", "minCandidateRequests": 20, "maxDuration": "20s"}
 STEPS: list[Mapping[str, Any]] = [
@@ -778,6 +780,24 @@ class Place:
             if pod["metadata"].get("labels", {}).get("linnet.dev/model-version") == version
             and not pod["metadata"].get("deletionTimestamp")
         }
+
+    def made_everything_once(self) -> None:
+        """No child was made twice under two names, and none of one name was made again."""
+        with self.world.diary.changed:
+            added = [
+                entry.obj["metadata"] | {"kind": entry.kind}
+                for entry in self.world.diary.entries
+                if entry.namespace == self.namespace
+                and entry.verb in ("ADDED", "LISTED")
+                and entry.kind in ("Deployment", "ControllerRevision", "Job", "HTTPRoute")
+            ]
+        uids: dict[tuple[str, ...], set[str]] = {}
+        for meta in added:
+            labels = meta.get("labels", {})
+            of = [labels.get(f"linnet.dev/{each}", "") for each in MAKERS]
+            uids.setdefault((meta["kind"], *of), set()).add(meta["uid"])
+        twice = {key: found for key, found in uids.items() if len(found) > 1}
+        assert not twice, f"made more than once: {twice}\n{self.explain()}"
 
     def explain(self) -> str:
         """Everything that helps to read a failure: conditions, decisions, pods, last events."""

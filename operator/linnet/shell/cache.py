@@ -50,20 +50,20 @@ class Cache:
     """Objects by key; stale events are dropped, another uid replaces, deletion removes."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, Manifest] = {}
+        self._objects: dict[str, dict[Key, Manifest]] = {}
         self._children: dict[Key, set[Key]] = {}
 
     def update(self, obj: Manifest) -> bool:
         """Take an object in; False where it is older than (or the same as) what is known."""
         key = key_of(obj)
-        known = self._objects.get(key)
+        known = self.get(key)
         same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
         if known is not None and same and _version(obj) <= _version(known):
             return False
         if known is not None and not same and _version(obj) < _version(known):
             return False
         self._forget_owner(key)
-        self._objects[key] = copy.deepcopy(dict(obj))
+        self._objects.setdefault(key.kind, {})[key] = copy.deepcopy(dict(obj))
         for owner in owners_of(obj):
             if owner != key:
                 self._children.setdefault(owner, set()).add(key)
@@ -72,16 +72,16 @@ class Cache:
     def remove(self, obj: Manifest) -> None:
         """Take a deletion in; a newer object under the same name stays."""
         key = key_of(obj)
-        known = self._objects.get(key)
+        known = self.get(key)
         if known is None or (
             known["metadata"]["uid"] != obj["metadata"]["uid"] and _version(known) > _version(obj)
         ):
             return
         self._forget_owner(key)
-        del self._objects[key]
+        del self._objects[key.kind][key]
 
     def _forget_owner(self, key: Key) -> None:
-        known = self._objects.get(key)
+        known = self.get(key)
         for owner in owners_of(known) if known is not None else ():
             if owner in self._children:
                 self._children[owner].discard(key)
@@ -89,18 +89,18 @@ class Cache:
                     del self._children[owner]
 
     def get(self, key: Key) -> Manifest | None:
-        return self._objects.get(key)
+        return self._objects.get(key.kind, {}).get(key)
 
     def of_kind(self, kind: str, namespace: str | None = None) -> list[Manifest]:
         return [
             obj
-            for key, obj in self._objects.items()
-            if key.kind == kind and (namespace is None or key.namespace == namespace)
+            for key, obj in self._objects.get(kind, {}).items()
+            if namespace is None or key.namespace == namespace
         ]
 
     def children(self, owner: Key) -> list[Manifest]:
         """Everything that carries the owner's label, in a stable order."""
-        return [self._objects[key] for key in sorted(self._children.get(owner, ()))]
+        return [self._objects[key.kind][key] for key in sorted(self._children.get(owner, ()))]
 
     def prune(self, before: Iterable[Manifest], listed: Iterable[Manifest]) -> list[Manifest]:
         """Remove what a complete LIST no longer has; returns what was removed.
@@ -112,13 +112,13 @@ class Cache:
         gone = []
         for obj in before:
             key, uid = key_of(obj), obj["metadata"]["uid"]
-            known = self._objects.get(key)
+            known = self.get(key)
             if (key, uid) in alive or known is None or known["metadata"]["uid"] != uid:
                 continue
             self._forget_owner(key)
-            del self._objects[key]
+            del self._objects[key.kind][key]
             gone.append(known)
         return gone
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return sum(map(len, self._objects.values()))
