@@ -45,7 +45,7 @@ demo: venv images ## the story: train, serve, promote a better model, roll a bad
 demo-down: ## take the demo and its operator away, keep the cluster
 	@dev/demo/down.sh
 
-bench: venv ## the verdict and drift rules, what a check costs, beside the anchors; writes benchmarks/results
+bench: venv ## verdict and drift rules, checks, thousands of objects, beside the anchors; writes benchmarks/results
 	@dev/bench.sh
 
 soak: venv images ## rollouts, rollbacks and retrainings under load with pods killed at random, for an hour

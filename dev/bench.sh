@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 benches=("$@")
-[ ${#benches[@]} -gt 0 ] || benches=(verdict drift)
+[ ${#benches[@]} -gt 0 ] || benches=(verdict drift scale)
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 DO_NOT_TRACK=1
 
 versions() { .venv/bin/python -c "
@@ -24,7 +24,11 @@ for bench in "${benches[@]}"; do
         .venv/bin/python benchmarks/drift/reproduce.py --runs "${RUNS:-200}"
         .venv/bin/python benchmarks/drift/cost.py
         ;;
-      *) echo "no benchmark '$bench': verdict, drift" >&2; exit 2 ;;
+      scale)
+        versions kopf kubernetes mlflow
+        .venv/bin/python -m benchmarks.scale --sizes "${SIZES:-1000,5000}"
+        ;;
+      *) echo "no benchmark '$bench': verdict, drift, scale" >&2; exit 2 ;;
     esac
   } | tee "$result"
   echo "written to $result"

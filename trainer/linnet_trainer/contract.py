@@ -177,7 +177,9 @@ NAMES = {
 
 def cut(text: str, length: int) -> str:
     """Return `text` with at most `length` characters, the last one '…' where it was longer."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    if len(text) <= length:
+        return text
+    return text[: length - 1] + "…" if length > 0 else ""
 
 
 def render(result: Result) -> str:
