@@ -24,12 +24,15 @@ from linnet.shell.cache import Cache, Key, key_of
 from linnet.shell.registry import Known
 from linnet.shell.settings import parse
 from linnet.shell.world import World
+from linnet_server import contract as server
 from linnet_trainer import contract as trainer
 
 Manifest = dict[str, Any]
 RESYNC = timedelta(seconds=60)
 START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 NAMESPACE = "team"
+SLOW, HIGH = "slow", "high"
+"""Counters beside those of codes: slow answers and high scores."""
 SETTINGS = parse(["--tracking-uri", "http://mlflow:5000"], {})
 
 
@@ -359,6 +362,10 @@ class Behaviour:
 
     bad: float = 0.0
     """Share of requests that answer 500."""
+    slow: float = 0.0
+    """Share of requests that take 200 ms instead of 10 ms."""
+    high: float = 0.3
+    """Share of scores that are 0.9 instead of 0.1."""
     ready_after: float | None = 2.0
     """Seconds until a pod is ready; None = never."""
     fetch_exit: int | None = None
@@ -536,6 +543,8 @@ class Simulation(Loop):
     """User requests per second."""
     seed: int = 1
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    skew: float = 1.0
+    """How much of its share a candidate gets from a gateway that does not keep shares."""
     gateway_up: bool = True
     metrics_up: bool = True
 
@@ -639,7 +648,7 @@ class Simulation(Loop):
         if (route.get("status") or {}).get("parents") != parents:
             self.cluster.put({**route, "status": {"parents": parents}})
         self.programmed = {
-            ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]
+            ref["name"]: ref["weight"] for ref in route["spec"]["rules"][-1]["backendRefs"]
         }
         self.held |= {name for name, weight in self.programmed.items() if weight == 100}
 
@@ -649,7 +658,9 @@ class Simulation(Loop):
         if not shares:
             return
         names = list(shares)
-        picked = self.random.choices(names, [shares[name] for name in names], k=count)
+        least = min(shares.values())
+        told = [shares[name] * (self.skew if shares[name] == least else 1) for name in names]
+        picked = self.random.choices(names, told, k=count)
         for revision in names:
             self._serve(revision, picked.count(revision))
 
@@ -659,12 +670,15 @@ class Simulation(Loop):
             self.unanswered += count
             return
         version = pods[0]["metadata"]["labels"][labels.MODEL_VERSION]
-        rate = self._behaviour(version).bad
+        behaviour = self._behaviour(version)
         for index, pod in enumerate(pods):
             part = count // len(pods) + (1 if index < count % len(pods) else 0)
-            bad = sum(self.random.random() < rate for _ in range(part)) if rate else 0
+            bad, slow, high = (
+                sum(self.random.random() < rate for _ in range(part)) if rate else 0
+                for rate in (behaviour.bad, behaviour.slow, behaviour.high)
+            )
             counter = self.counters.setdefault(pod["metadata"]["uid"], {})
-            for code, more in (("500", bad), ("200", part - bad)):
+            for code, more in (("500", bad), ("200", part - bad), (SLOW, slow), (HIGH, high)):
                 if more:
                     counter[code] = counter.get(code, 0) + more
             tally = self.served.setdefault(version, [0, 0])
@@ -704,14 +718,23 @@ class Simulation(Loop):
     async def scrape(self, targets: Sequence[ScrapeTarget]) -> Sequence[ScrapedPage]:
         if not self.metrics_up:
             return []
-        return [
-            ScrapedPage(
-                target=target,
-                started="1",
-                requests={"weighted": dict(self.counters.get(target.pod_uid, {}))},
-            )
-            for target in targets
-        ]
+        return [self._page(target) for target in targets]
+
+    def _page(self, target: ScrapeTarget) -> ScrapedPage:
+        counter = dict(self.counters.get(target.pod_uid, {}))
+        slow, high = counter.pop(SLOW, 0), counter.pop(HIGH, 0)
+        total = sum(counter.values())
+        edges = server.LATENCY_EDGES
+        upto = (total if e >= 0.2 else total - slow if e >= 0.01 else 0 for e in edges)
+        scores = [0] * len(server.PREDICTION_BUCKETS)
+        scores[2], scores[18] = total - high, high
+        return ScrapedPage(
+            target=target,
+            started="1",
+            requests={"weighted": counter},
+            latency={"weighted": (*upto, total)},
+            scores={"weighted": tuple(scores)},
+        )
 
     async def inputs(self, target: ScrapeTarget, model: str) -> Mapping[str, str] | None:
         return {"distance": "FP64"}

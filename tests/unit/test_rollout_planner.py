@@ -59,7 +59,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         f"retry={CANDIDATE}", {}, "Refused",
         f"revision {CANDIDATE} is not rejected; rejected are: none",
     ),
-    "resume without a pause": ("resume", {}, "Done", "nothing was paused by a time-out"),
+    "resume without a pause": ("resume", {}, "Done", "nothing waited for `resume`"),
     "resume": ("resume", {"paused": True}, "Done", "the step is held once more"),
     "undo": (
         f"undo={CANDIDATE}", {}, "Refused",

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linnet.api.model_deployment import AdvanceWhen, OnTimeout, StepStatus
 from linnet.core.rollout import steps
+from linnet.core.rollout.analysis import Dispersion
+from linnet_server.contract import LATENCY_EDGES
 
 
 def ramp(*weights: int, **hold: Any) -> Any:
@@ -108,7 +110,32 @@ def test_the_default_rules_are_those_of_the_reference() -> None:
     (metric,) = rules.metrics
     assert (metric.tolerance, metric.margin, metric.acceptable) == (1.1, 2.0, 0.01)
     assert metric.bad == ("5xx", "400", "422", "Reset", "Timeout")
-    assert metric.floor == 2.0
+    assert rules.dispersion == Dispersion(source="Assumed", precision=5.0)
+    assert metric.floor(rules.dispersion) == 2.0
+
+
+def test_each_kind_of_metric_becomes_its_rule() -> None:
+    given = [
+        {"name": "errors", "errorRate": {"acceptable": "0.02"}, "tolerance": "1.05"},
+        {"name": "latency", "latencyHistogram": {}},
+        {"name": "scores", "driftBuckets": {}, "importance": 3},
+        {"name": "slo", "objective": {"maxRate": "0.05", "slowerThan": "250ms"}},
+    ]
+    rules = steps.rules(spec(analysis={"metrics": given, "dispersion": {"mode": "Exact"}}))
+    errors, latency, scores, slo = rules.metrics
+    assert [rule.kind.value for rule in rules.metrics] == [
+        "errorRate", "latencyHistogram", "driftBuckets", "objective",
+    ]  # fmt: skip
+    assert (errors.acceptable, errors.floor(rules.dispersion)) == (0.02, 3.0)
+    assert (latency.margin, latency.is_guardrail, scores.is_guardrail) == (1.5, True, False)
+    assert latency.floor(Dispersion()) == 4.0
+    assert latency.floor(rules.dispersion) == 2.0
+    assert scores.importance == 3
+    assert slo.max_rate == 0.05
+    assert slo.slower_than is not None
+    below, edge = LATENCY_EDGES[slo.slower_than - 1], LATENCY_EDGES[slo.slower_than]
+    assert below < 0.25 <= edge
+    assert rules.dispersion == Dispersion(source="Exact", precision=None)
 
 
 def test_a_short_ramp_has_the_shortest_horizon_and_a_long_one_its_own() -> None:

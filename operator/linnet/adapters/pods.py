@@ -16,6 +16,7 @@ from linnet.core.rollout.state import ScrapedPage, ScrapeTarget
 
 _LINE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? ([0-9.eE+-]+)$")
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
+_LATENCY = f"{contract.METRIC_SECONDS}_bucket"
 LARGEST_PAGE = 4 * 1024 * 1024
 
 
@@ -23,6 +24,7 @@ def parse(text: str, target: ScrapeTarget) -> ScrapedPage | None:
     """Read a metrics page; None where it does not say when its process started."""
     started = model_format = ""
     requests: dict[str, dict[str, int]] = {}
+    columns: dict[str, dict[str, list[int]]] = {_LATENCY: {}, contract.METRIC_PREDICTIONS: {}}
     for line in text.splitlines():
         match = _LINE.match(line)
         if match is None:
@@ -35,11 +37,27 @@ def parse(text: str, target: ScrapeTarget) -> ScrapedPage | None:
             by_code = requests.setdefault(labels.get("kind", ""), {})
             code = labels.get("code", "")
             by_code[code] = by_code.get(code, 0) + int(float(value))
+        elif name in columns:
+            # Edges and buckets come in the order of the contract, on every page.
+            kind = dict(_LABEL.findall(label_text or "")).get("kind", "")
+            columns[name].setdefault(kind, []).append(int(float(value)))
         elif name == contract.METRIC_MODEL_INFO:
             model_format = dict(_LABEL.findall(label_text or "")).get("format", "")
     if not started:
         return None
-    return ScrapedPage(target=target, started=started, requests=requests, format=model_format)
+    return ScrapedPage(
+        target=target,
+        started=started,
+        requests=requests,
+        latency=_whole(columns[_LATENCY], len(contract.LATENCY_EDGES) + 1),
+        scores=_whole(columns[contract.METRIC_PREDICTIONS], len(contract.PREDICTION_BUCKETS)),
+        format=model_format,
+    )
+
+
+def _whole(found: Mapping[str, list[int]], length: int) -> dict[str, tuple[int, ...]]:
+    """What has every edge or bucket: a server of another contract is not compared by them."""
+    return {kind: tuple(counts) for kind, counts in found.items() if len(counts) == length}
 
 
 class PodReader:

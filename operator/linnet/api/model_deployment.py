@@ -166,7 +166,7 @@ class Route(Model):
     ] = None
     """Host names of the model."""
     path_prefix: Annotated[
-        Annotated[str, StringConstraints(max_length=256, pattern=r"^/[A-Za-z0-9._~/-]*$")], Issue(3)
+        str, StringConstraints(max_length=256, pattern=r"^/[A-Za-z0-9._~/-]*$")
     ] = "/"
     """Path under which the model is found; it is taken away before the server sees the request."""
 
@@ -397,7 +397,6 @@ class Hold(Model):
     """Requests that the candidate must have answered before the step can end."""
     advance_when: Annotated[
         AdvanceWhen | None,
-        ValueIssue((("Request", 3),)),
         Computed("EvidenceOrTimeout; Request for sticky and cohort steps"),
     ] = None
     """What ends the step: evidence that the candidate is no worse, that or `maxDuration`, or a
@@ -499,13 +498,13 @@ class Strategy(Model):
     """How long a revision may take to become ready before that is reported."""
     require_compatible_inputs: bool = False
     """Whether a candidate that asks for other inputs than the champion gets no traffic."""
-    test_header: Annotated[TestHeader | None, Issue(3)] = None
+    test_header: TestHeader | None = None
     """A header that brings a request to the candidate, whatever its weight."""
     probation: Annotated[Probation | None, Issue(3)] = None
     """The time after a promotion in which the old champion stays ready."""
     holdback: Annotated[Holdback | None, Issue(3)] = None
     """A share that stays with the old champion after the promotion."""
-    scale_down_delay: Annotated[Duration, Issue(3)] = "30s"
+    scale_down_delay: Duration = "30s"
     """How long a revision stays after its weight was seen to be 0."""
 
 
@@ -519,11 +518,9 @@ class Dispersion(Model):
         ),
     )
 
-    mode: Annotated[DispersionMode, ValueIssue((("Exact", 3), ("Fixed", 3)))] = (
-        DispersionMode.LEARNED
-    )
+    mode: DispersionMode = DispersionMode.LEARNED
     """Learned from the traffic, Exact (none at all), or Fixed by `precision`."""
-    precision: Annotated[Annotated[int, Ge(5), Le(1_000_000)] | None, Issue(3)] = None
+    precision: Annotated[int, Ge(5), Le(1_000_000)] | None = None
     """The precision of mode Fixed; a small one means much variation."""
 
 
@@ -635,13 +632,13 @@ class Metric(Model):
     """Name of the metric, for status and messages."""
     error_rate: ErrorRate | None = None
     """The share of bad answers."""
-    latency_histogram: Annotated[Empty | None, Issue(3)] = None
+    latency_histogram: Empty | None = None
     """The distribution of answer times."""
     disagreement: Annotated[Disagreement | None, Issue(3)] = None
     """How often the candidate answers otherwise than the champion; in a shadow step only."""
-    drift_buckets: Annotated[Empty | None, Issue(3)] = None
+    drift_buckets: Empty | None = None
     """The distribution of scores."""
-    objective: Annotated[Objective | None, Issue(3)] = None
+    objective: Objective | None = None
     """A limit that does not depend on the champion."""
     gauge_prom_ql: Annotated[GaugePromQL | None, Issue(3), Field(alias="gaugePromQL")] = None
     """Any figure in Prometheus, per version."""
@@ -905,6 +902,8 @@ class MetricStatus(Model):
     """Name of the metric."""
     kind: Text64 | None = None
     """Its kind, such as errorRate."""
+    bad_is: Text64 | None = None
+    """What the counted answers were, such as slower than 41 ms; the most telling of several."""
     champion: ArmCounts | None = None
     """The champion's answers."""
     candidate: ArmCounts | None = None

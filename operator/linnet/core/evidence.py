@@ -62,6 +62,11 @@ class Block:
         return Block(self.n1 + other.n1, self.k1 + other.k1, self.n0 + other.n0, self.k0 + other.k0)
 
     @property
+    def swapped(self) -> Block:
+        """The same table with the arms exchanged: its odds ratio is the inverse."""
+        return Block(self.n0, self.k0, self.n1, self.k1)
+
+    @property
     def closable(self) -> bool:
         """Both arms have enough requests for the block to count."""
         return self.n1 >= MINIMUM_BLOCK and self.n0 >= MINIMUM_BLOCK
@@ -205,14 +210,19 @@ class Mixture:
         return log_sum_exp((mean, unspent))
 
 
-def block_gain(block: Block, psi: float, psi0: float, precision: float) -> float:
-    """Log evidence of one block for `psi` against `psi0`; a block without bad requests has none."""
+def block_gain(block: Block, psi: float, psi0: float, precision: float | None) -> float:
+    """Log evidence of one block for `psi` against `psi0`; a block without bad requests has none.
+
+    `precision` is the tau of the form Learned, after its floor; None takes the form Exact.
+    """
     if block.k1 + block.k0 == 0:
         return 0.0
+    if precision is None:
+        return exact(block, psi) - exact(block, psi0)
     return learned(block, psi, precision) - learned(block, psi0, precision)
 
 
-def grid_gains(block: Block, precision: float) -> tuple[float, ...]:
+def grid_gains(block: Block, precision: float | None) -> tuple[float, ...]:
     """Log evidence of one block at every odds ratio of `GRID`, against 1."""
     return tuple(block_gain(block, psi, 1.0, precision) for psi in GRID)
 

@@ -32,6 +32,8 @@ from linnet.shell.world import World
 
 Manifest = Mapping[str, Any]
 ModelT = TypeVar("ModelT", bound=Model)
+WEIGHTED = "weighted"
+"""The kind of traffic that is evidence for weights."""
 
 
 def _pod_environment(settings: Settings) -> dict[str, str]:
@@ -436,7 +438,9 @@ async def counters(seen: rollout.Observation, world: World) -> rollout.Observati
             pod_uid=page.target.pod_uid,
             started=page.started,
             role=roles[page.target.revision],
-            codes=page.requests.get("weighted", {}),
+            codes=page.requests.get(WEIGHTED, {}),
+            latency=page.latency.get(WEIGHTED, ()),
+            scores=page.scores.get(WEIGHTED, ()),
         )
         for page in pages
     )

@@ -11,8 +11,9 @@ import base64
 import json
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -21,7 +22,7 @@ from typing import Any
 from linnet_server import contract
 
 from linnet.api.model_deployment import Verdict
-from linnet.core import evidence
+from linnet.core import evidence, names
 from linnet.core.evidence import EMPTY, Block, Mixture
 
 FORMAT = 1
@@ -29,6 +30,12 @@ SMALL_TOLERANCE = 1.1
 WARMING_INTERVAL = timedelta(seconds=2)
 LOG_TIMEOUT_PAUSES_AT = math.log(10.0)
 """A step that times out with log E at or above this pauses instead of advancing."""
+LOG_SPLIT_ALARM = math.log(1000.0)
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
+"""The champion's answer times that a `latencyHistogram` compares at."""
+LEAST_TIMED = 100
+"""Answers of the champion below which its quantiles are not known."""
+BUCKETS = contract.PREDICTION_BUCKETS
 
 
 class Role(StrEnum):
@@ -38,21 +45,51 @@ class Role(StrEnum):
     CANDIDATE = "candidate"
 
 
+class MetricKind(StrEnum):
+    """How a metric's bad answers are told and judged (reference 4.5)."""
+
+    ERROR_RATE = "errorRate"
+    LATENCY = "latencyHistogram"
+    DRIFT_BUCKETS = "driftBuckets"
+    OBJECTIVE = "objective"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispersion:
+    """How far counters vary beyond chance, and where that is known from."""
+
+    source: str = "Assumed"
+    precision: float | None = evidence.ASSUMED_PRECISION
+    """The tau of the arm label before its floor; None = none at all (the form Exact)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRule:
-    """One `errorRate` metric as it is judged."""
+    """One metric as it is judged."""
 
     name: str
-    bad: tuple[str, ...]
+    kind: MetricKind = MetricKind.ERROR_RATE
+    bad: tuple[str, ...] = ()
+    """Codes that are bad, of `errorRate` and `objective`."""
     acceptable: float = 0.01
     tolerance: float = 1.1
     margin: float = 2.0
     importance: int = 1
+    max_rate: float = 0.0
+    """Of `objective`: the share of bad answers that is allowed."""
+    slower_than: int | None = None
+    """Of `objective`: place of the latency edge above which an answer is bad too."""
+
+    def floor(self, dispersion: Dispersion) -> float:
+        """The constant c of the precision's floor (reference 4.4)."""
+        if self.kind is MetricKind.LATENCY and dispersion.source == "Assumed":
+            return 4.0
+        return 3.0 if self.tolerance < SMALL_TOLERANCE else 2.0
 
     @property
-    def floor(self) -> float:
-        """The constant c of the precision's floor."""
-        return 3.0 if self.tolerance < SMALL_TOLERANCE else 2.0
+    def is_guardrail(self) -> bool:
+        """Whether it can show that a candidate is no worse."""
+        return self.kind in (MetricKind.ERROR_RATE, MetricKind.LATENCY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +103,22 @@ class Rules:
     warmup: timedelta
     horizon: int
     """T of the change-point mixture; used when a rollout starts and frozen in its state."""
+    dispersion: Dispersion = Dispersion()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSample:
-    """Cumulative weighted requests by code of one server process."""
+    """Cumulative counters of one server process, of one kind of traffic."""
 
     pod_uid: str
     started: str
     """Process start time as its metrics page says: with the pod's uid the identity of a series."""
     role: Role
     codes: Mapping[str, int]
+    latency: tuple[int, ...] = ()
+    """Answers up to each of the contract's latency edges, and last all of them."""
+    scores: tuple[int, ...] = ()
+    """Predicted rows by bucket of their score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +133,13 @@ class Scrape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """Everything kept of one metric."""
+    """Everything kept of one way in which answers can be bad."""
 
     a: tuple[float, ...] = (0.0,) * len(evidence.GRID)
     regression: Mixture
-    disaster: Mixture
+    mirror: Mixture | None = None
+    """The same against smaller odds, of buckets: a score may become rarer too."""
+    disaster: Mixture | None = None
     n: int = 0
     k: int = 0
     open: Block = EMPTY
@@ -106,55 +150,65 @@ class Process:
 
     @classmethod
     def start(cls, rule: MetricRule, horizon: int) -> Process:
+        regression = Mixture.start(rule.tolerance, evidence.BETS, horizon)
+        disaster = Mixture.start(evidence.DISASTER_TOLERANCE, evidence.DISASTER_BETS, horizon)
         return cls(
-            regression=Mixture.start(rule.tolerance, evidence.BETS, horizon),
-            disaster=Mixture.start(evidence.DISASTER_TOLERANCE, evidence.DISASTER_BETS, horizon),
+            regression=regression,
+            mirror=regression if rule.kind is MetricKind.DRIFT_BUCKETS else None,
+            disaster=disaster if rule.kind is MetricKind.ERROR_RATE else None,
         )
 
     def with_rule(self, rule: MetricRule, horizon: int) -> Process:
-        """The same evidence under an edited tolerance: only the mixture starts anew."""
+        """The same evidence under an edited tolerance: only the mixtures start anew."""
         if math.isclose(self.regression.psi0, rule.tolerance, rel_tol=1e-9):
             return self
-        return replace(self, regression=Mixture.start(rule.tolerance, evidence.BETS, horizon))
+        fresh = Mixture.start(rule.tolerance, evidence.BETS, horizon)
+        return replace(self, regression=fresh, mirror=fresh if self.mirror is not None else None)
 
-    def add(self, delta: Block, rule: MetricRule, *, warming: bool) -> Process:
+    def add(
+        self, delta: Block, rule: MetricRule, dispersion: Dispersion, *, warming: bool
+    ) -> Process:
         """One scrape's deltas of both arms; while warming they feed the disaster process only."""
         process = self._add_disaster(delta)
         if warming:
             return replace(process, warming=process.warming + delta)
         process = replace(process, totals=process.totals + delta, open=process.open + delta)
-        return process._close(rule) if process.open.closable else process
+        return process._close(rule, dispersion) if process.open.closable else process
 
-    def _close(self, rule: MetricRule) -> Process:
-        block = self.open
-        tau = evidence.floored_precision(evidence.ASSUMED_PRECISION, block, floor=rule.floor)
-        psi0 = self.regression.psi0
-        regression = self.regression.add(
-            [evidence.block_gain(block, psi, psi0, tau) for psi in self.regression.bets]
-        )
+    def _close(self, rule: MetricRule, dispersion: Dispersion) -> Process:
+        block, tau = self.open, dispersion.precision
+        if tau is not None:
+            tau = evidence.floored_precision(tau, block, floor=rule.floor(dispersion))
         gains = evidence.grid_gains(block, tau)
         return replace(
             self,
             a=tuple(old + gain for old, gain in zip(self.a, gains, strict=True)),
-            regression=regression,
+            regression=_bet(self.regression, block, tau),
+            mirror=_bet(self.mirror, block.swapped, tau) if self.mirror is not None else None,
             n=self.n + block.n1,
             k=self.k + block.k1,
             open=EMPTY,
         )
 
     def _add_disaster(self, delta: Block) -> Process:
+        if self.disaster is None:
+            return self
         block = self.disaster_open + delta
         if not block.closable:
             return replace(self, disaster_open=block)
-        tau = evidence.disaster_precision(block.share)
-        psi0 = self.disaster.psi0
-        gains = [evidence.block_gain(block, psi, psi0, tau) for psi in self.disaster.bets]
         return replace(
             self,
-            disaster=self.disaster.add(gains),
+            disaster=_bet(self.disaster, block, evidence.disaster_precision(block.share)),
             disaster_open=EMPTY,
             disaster_last=block,
         )
+
+    @property
+    def log_e(self) -> float:
+        """Logarithm of the evidence of a change for the worse; for buckets, of any change."""
+        if self.mirror is None:
+            return self.regression.log_e
+        return evidence.log_mean((self.regression.log_e, self.mirror.log_e))
 
     @property
     def log_disaster(self) -> float:
@@ -163,6 +217,8 @@ class Process:
         A champion that hardly ever fails makes small cold starts look large: real failures are not
         slowed by this rule.
         """
+        if self.disaster is None:
+            return 0.0
         last = self.disaster_last
         if last.k1 * 10 < last.n1:
             return min(self.disaster.log_e, 0.0)
@@ -173,8 +229,55 @@ class Process:
         return replace(self, open=EMPTY, disaster_open=EMPTY)
 
 
-Counters = tuple[int, int]
-"""(total, bad), cumulative, of one series and metric."""
+def _bet(mixture: Mixture, block: Block, tau: float | None) -> Mixture:
+    psi0 = mixture.psi0
+    return mixture.add([evidence.block_gain(block, psi, psi0, tau) for psi in mixture.bets])
+
+
+Counters = tuple[int, ...]
+"""All answers, and those that were bad in each way: cumulative, of one series and metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The check that the arms get their shares (reference 4.7); it measures the gateway."""
+
+    share: float | None = None
+    """The candidate's configured share; None where none is checked."""
+    n: int = 0
+    k: int = 0
+    log_before: float = 0.0
+    """Logarithm of the product over earlier shares."""
+    pods: str = ""
+    """Which processes were read last, as a digest."""
+
+    @property
+    def log_e(self) -> float:
+        """Logarithm of the evidence that the shares are not those configured."""
+        if self.share is None or self.n == 0:
+            return self.log_before
+        return self.log_before + evidence.log_share_mismatch(self.n, self.k, self.share)
+
+    @property
+    def fires(self) -> bool:
+        """Whether the arms do not get what was configured."""
+        return self.log_e >= LOG_SPLIT_ALARM
+
+    def at(self, share: float | None) -> Split:
+        """The check at another share: what was found so far is kept as a factor."""
+        if share == self.share:
+            return self
+        return Split(share=share, log_before=self.log_e, pods=self.pods)
+
+    def add(self, delta: Block, pods: str) -> Split:
+        """One scrape's requests, if it read the same processes as the scrape before.
+
+        A pod that is gone takes its last requests with it, and one that did not answer tells them
+        later: neither is the gateway's doing.
+        """
+        if self.share is None or pods != self.pods:
+            return replace(self, pods=pods)
+        return replace(self, n=self.n + delta.n1 + delta.n0, k=self.k + delta.n1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +289,16 @@ class State:
     time: datetime | None = None
     """The last scrape; None before the baseline was taken."""
     processes: Mapping[str, Process] = field(default_factory=dict)
+    """By metric, or by metric and place where one can be bad in several ways."""
+    edges: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Places of the latency edges that a metric compares, frozen when it began."""
     series: Mapping[str, Mapping[str, Counters]] = field(default_factory=dict)
     read: Mapping[Role, datetime] = field(default_factory=dict)
     """When each arm was last read."""
     max_log_e: float = 0.0
     step_requests: int = 0
     """Candidate requests since the weight last changed, warming ones included."""
+    split: Split = Split()
     drain: tuple[int, int] | None = None
     """While traffic returns: the candidate's counter and how often it was seen unchanged."""
 
@@ -200,37 +307,60 @@ class State:
         """The baseline is taken: from here on everything counts."""
         return self.time is not None
 
+    def of(self, rule: MetricRule) -> tuple[Process, ...]:
+        """The processes of a metric; none before it was read."""
+        found = (self.processes.get(key) for key in _keys(rule, self.edges.get(rule.name, ())))
+        return tuple(process for process in found if process is not None)
+
 
 def start(rules: Rules, *, now: datetime) -> State:
     """The state of a new rollout, before its baseline."""
     return State(horizon=rules.horizon, since=now)
 
 
-def advance(state: State, scrape: Scrape, rules: Rules, *, warm_until: datetime | None) -> State:
+def advance(
+    state: State,
+    scrape: Scrape,
+    rules: Rules,
+    *,
+    warm_until: datetime | None,
+    share: float | None = None,
+) -> State:
     """The state after one scrape.
 
     `warm_until` is the end of the warm-up after the last weight change or the last candidate pod
-    that became ready; a scrape is warming when any part of what it counts lies before it.
+    that became ready; a scrape is warming when any part of what it counts lies before it. `share`
+    is the candidate's share as a gateway was told it; None where nobody keeps one.
     """
     warming = state.time is not None and warm_until is not None and state.time < warm_until
     processes: dict[str, Process] = {}
-    requests = 0
+    edges: dict[str, tuple[int, ...]] = {}
+    requests, split = EMPTY, state.split.at(share)
     for rule in rules.metrics:
-        process = state.processes.get(rule.name) or Process.start(rule, state.horizon)
-        process = process.with_rule(rule, state.horizon)
-        if state.started:
-            delta = _delta(state, scrape, rule)
-            requests = max(requests, delta.n1)
-            process = process.add(delta, rule, warming=warming)
-        processes[rule.name] = process
+        if rule.kind is MetricKind.LATENCY:
+            edges[rule.name] = state.edges.get(rule.name) or _choose_edges(scrape)
+        chosen = edges.get(rule.name, ())
+        deltas = _deltas(state, scrape, rule, chosen)
+        if rule.kind in (MetricKind.ERROR_RATE, MetricKind.OBJECTIVE):
+            requests = max(requests, deltas[0], key=lambda each: each.n1)
+        for key, delta in zip(_keys(rule, chosen), deltas, strict=True):
+            process = state.processes.get(key) or Process.start(rule, state.horizon)
+            process = process.with_rule(rule, state.horizon)
+            if state.started:
+                process = process.add(delta, rule, rules.dispersion, warming=warming)
+            processes[key] = process
+    if not state.started:
+        requests = EMPTY
     read = {**state.read, **{sample.role: scrape.time for sample in scrape.samples}}
     after = replace(
         state,
         processes=processes,
+        edges={name: found for name, found in edges.items() if found},
         time=scrape.time,
         read=read,
-        series=_series(state, scrape, rules),
-        step_requests=state.step_requests + requests,
+        series=_series(state, scrape, rules, edges),
+        step_requests=state.step_requests + requests.n1,
+        split=split.add(EMPTY if warming else requests, _pods(scrape)),
     )
     log_e = mean_log_e(after, rules)
     return replace(after, max_log_e=max(after.max_log_e, log_e))
@@ -242,6 +372,19 @@ def change_weight(state: State) -> State:
     return replace(state, processes=processes, step_requests=0)
 
 
+def resume(state: State, rules: Rules) -> State:
+    """The state after the request `resume`: what had fired without being a verdict starts anew."""
+    processes = dict(state.processes)
+    for rule in rules.metrics:
+        if shared_incident(state, rule, rules):
+            for key in _keys(rule, ()):
+                processes[key] = replace(processes[key], totals=EMPTY)
+    split = state.split
+    if split.fires:
+        split = Split(share=split.share, pods=split.pods)
+    return replace(state, processes=processes, split=split)
+
+
 def watch_drain(state: State, scrape: Scrape) -> State:
     """The state after a scrape while traffic returns: it feeds no process."""
     count = sum(
@@ -251,70 +394,175 @@ def watch_drain(state: State, scrape: Scrape) -> State:
     return replace(state, time=scrape.time, drain=(count, unchanged + 1 if count == before else 0))
 
 
-def _key(sample: PodSample) -> str:
+def _pods(scrape: Scrape) -> str:
+    return names.digest({"series": sorted(_series_key(each) for each in scrape.samples)})[:8]
+
+
+def _series_key(sample: PodSample) -> str:
     return f"{sample.pod_uid}/{sample.started}"
 
 
-def _counters(sample: PodSample, rule: MetricRule) -> Counters:
-    total = sum(sample.codes.values())
-    bad = sum(count for code, count in sample.codes.items() if contract.is_bad(code, rule.bad))
-    return total, bad
+def _keys(rule: MetricRule, edges: Sequence[int]) -> tuple[str, ...]:
+    """Names of a metric's processes, one for each way in which its answers can be bad."""
+    match rule.kind:
+        case MetricKind.ERROR_RATE:
+            return (rule.name,)
+        case MetricKind.OBJECTIVE:
+            return (f"{rule.name}/errors", f"{rule.name}/slow")
+        case MetricKind.LATENCY:
+            return tuple(f"{rule.name}/{edge}" for edge in edges)
+        case MetricKind.DRIFT_BUCKETS:
+            return tuple(f"{rule.name}/{place}" for place in range(len(BUCKETS)))
 
 
-def _delta(state: State, scrape: Scrape, rule: MetricRule) -> Block:
-    sums = {Role.CHAMPION: [0, 0], Role.CANDIDATE: [0, 0]}
+def _counters(sample: PodSample, rule: MetricRule, edges: Sequence[int]) -> Counters:
+    codes, latency = sample.codes, sample.latency
+    total = sum(codes.values())
+    match rule.kind:
+        case MetricKind.ERROR_RATE:
+            return total, _bad(codes, rule)
+        case MetricKind.OBJECTIVE:
+            return total, _bad(codes, rule), _slower(latency, rule.slower_than)
+        case MetricKind.LATENCY:
+            timed = latency[-1] if latency else 0
+            return timed, *(_slower(latency, edge) for edge in edges)
+        case MetricKind.DRIFT_BUCKETS:
+            return sum(sample.scores), *(sample.scores or (0,) * len(BUCKETS))
+
+
+def _bad(codes: Mapping[str, int], rule: MetricRule) -> int:
+    return sum(count for code, count in codes.items() if contract.is_bad(code, rule.bad))
+
+
+def _slower(latency: Sequence[int], edge: int | None) -> int:
+    """Answers above an edge."""
+    return latency[-1] - latency[edge] if latency and edge is not None else 0
+
+
+def _choose_edges(scrape: Scrape) -> tuple[int, ...]:
+    """Places of the edges nearest above the champion's quantiles, by all that its pods have seen.
+
+    None while it has too few answers: a metric that cannot be judged yet waits.
+    """
+    seen = [sample.latency for sample in scrape.samples if sample.role is Role.CHAMPION]
+    counts = [sum(column) for column in zip(*(each for each in seen if each), strict=True)]
+    if not counts or counts[-1] < LEAST_TIMED:
+        return ()
+    last = len(counts) - 2
+    return tuple(
+        sorted({min(bisect_left(counts, share * counts[-1]), last) for share in QUANTILES})
+    )
+
+
+def _deltas(
+    state: State, scrape: Scrape, rule: MetricRule, edges: Sequence[int]
+) -> tuple[Block, ...]:
+    """What both arms have answered since the last scrape: a block for each way to be bad."""
+    ways = len(_keys(rule, edges))
+    sums = {role: [0] * (ways + 1) for role in Role}
     for sample in scrape.samples:
-        total, bad = _counters(sample, rule)
+        now = _counters(sample, rule, edges)
         # A series that appears after the baseline is a new process: it starts at zero.
         # A metric that was added later is baselined where its series stands.
-        known = state.series.get(_key(sample))
-        before = known.get(rule.name, (total, bad)) if known is not None else (0, 0)
-        sums[sample.role][0] += max(0, total - before[0])
-        sums[sample.role][1] += max(0, bad - before[1])
-    (n0, k0), (n1, k1) = sums[Role.CHAMPION], sums[Role.CANDIDATE]
-    return Block(n1, min(k1, n1), n0, min(k0, n0))
+        known = state.series.get(_series_key(sample))
+        before = known.get(rule.name, now) if known is not None else (0,) * len(now)
+        if len(before) != len(now):
+            before = now
+        for place, (new, old) in enumerate(zip(now, before, strict=True)):
+            sums[sample.role][place] += max(0, new - old)
+    (n1, *bad1), (n0, *bad0) = sums[Role.CANDIDATE], sums[Role.CHAMPION]
+    return tuple(Block(n1, min(k1, n1), n0, min(k0, n0)) for k1, k0 in zip(bad1, bad0, strict=True))
 
 
-def _series(state: State, scrape: Scrape, rules: Rules) -> dict[str, Mapping[str, Counters]]:
+def _series(
+    state: State, scrape: Scrape, rules: Rules, edges: Mapping[str, Sequence[int]]
+) -> dict[str, Mapping[str, Counters]]:
     kept = {
         key: counters
         for key, counters in state.series.items()
         if key.partition("/")[0] in scrape.living_pods
     }
     for sample in scrape.samples:
-        kept[_key(sample)] = {rule.name: _counters(sample, rule) for rule in rules.metrics}
+        kept[_series_key(sample)] = {
+            rule.name: _counters(sample, rule, edges.get(rule.name, ())) for rule in rules.metrics
+        }
     return kept
+
+
+# -- what the evidence says ----------------------------------------------------------------------
+
+
+def log_objective(processes: Sequence[Process], rule: MetricRule, role: Role) -> float:
+    """Logarithm of the evidence that one arm misses an objective.
+
+    Errors and slow answers are counted apart, so that how many were both is not known: the larger
+    count is a lower bound of those that were either, and evidence from it is valid.
+    """
+    totals = [process.totals for process in processes]
+    if role is Role.CHAMPION:
+        totals = [block.swapped for block in totals]
+    worst = max(totals, key=lambda block: block.k1, default=EMPTY)
+    return evidence.log_objective(worst.n1, worst.k1, rule.max_rate)
+
+
+def shared_incident(state: State, rule: MetricRule, rules: Rules) -> bool:
+    """Whether both arms miss an objective: the cause is not the candidate."""
+    if rule.kind is not MetricKind.OBJECTIVE:
+        return False
+    bound = -math.log(rules.false_rollback)
+    return all(log_objective(state.of(rule), rule, role) >= bound for role in Role)
+
+
+def log_metric(state: State, rule: MetricRule, rules: Rules) -> float:
+    """Logarithm of one metric's evidence against the candidate; a metric without data has none."""
+    processes = state.of(rule)
+    if not processes:
+        return 0.0
+    if rule.kind is not MetricKind.OBJECTIVE:
+        return evidence.log_mean([process.log_e for process in processes])
+    missed = log_objective(processes, rule, Role.CANDIDATE)
+    return min(missed, 0.0) if shared_incident(state, rule, rules) else missed
 
 
 def mean_log_e(state: State, rules: Rules) -> float:
     """Logarithm of the weighted mean of all e-values: rule 1 compares it with 1/alpha."""
     parts: list[tuple[float, float]] = []
     for rule in rules.metrics:
-        process = state.processes.get(rule.name)
-        log_e, log_d = (process.regression.log_e, process.log_disaster) if process else (0.0, 0.0)
-        parts.append((rule.importance, log_e))
-        parts.append((rule.importance * evidence.DISASTER_SHARE, log_d))
+        parts.append((rule.importance, log_metric(state, rule, rules)))
+        if rule.kind is MetricKind.ERROR_RATE:
+            log_d = max((process.log_disaster for process in state.of(rule)), default=0.0)
+            parts.append((rule.importance * evidence.DISASTER_SHARE, log_d))
     return evidence.weighted_mean(parts)
 
 
 def judge(state: State, rules: Rules) -> Verdict:
-    """The verdict of the evidence alone; holds, times and requests are the planner's."""
+    """The verdict of the evidence alone; holds, times and requests are the planner's.
+
+    A regression comes first: its evidence is conditional on the realised share, so it holds where
+    shares are not as configured, and a dying candidate distorts its share.
+    """
     if mean_log_e(state, rules) >= -math.log(rules.false_rollback):
         return Verdict.REGRESSION
-    if all(_good_enough(state, rule, rules) for rule in rules.metrics):
+    if state.split.fires:
+        return Verdict.INVALID
+    guardrails = [rule for rule in rules.metrics if rule.is_guardrail]
+    if guardrails and all(
+        log_good_enough(state, rule) >= -math.log(rules.false_promotion) for rule in guardrails
+    ):
         return Verdict.NO_REGRESSION
     return Verdict.UNDECIDED
 
 
-def _good_enough(state: State, rule: MetricRule, rules: Rules) -> bool:
-    process = state.processes.get(rule.name)
-    if process is None:
-        return False
-    bound = -math.log(rules.false_promotion)
-    return (
-        evidence.log_no_regression(process.a, rule.margin) >= bound
-        or evidence.log_acceptable(process.n, process.k, rule.acceptable) >= bound
-    )
+def log_good_enough(state: State, rule: MetricRule) -> float:
+    """Logarithm of the evidence that the candidate is no worse in one metric than its margin."""
+    processes = state.of(rule)
+    if not processes or not rule.is_guardrail:
+        return 0.0
+    shown = min(evidence.log_no_regression(process.a, rule.margin) for process in processes)
+    if rule.kind is not MetricKind.ERROR_RATE:
+        return shown
+    process = processes[0]
+    return max(shown, evidence.log_acceptable(process.n, process.k, rule.acceptable))
 
 
 def readable(state: State, rules: Rules, *, now: datetime) -> bool:
@@ -356,33 +604,53 @@ def _load_mixture(data: Mapping[str, Any], bets: Sequence[float], horizon: int) 
 
 
 def _dump_process(process: Process) -> dict[str, Any]:
-    return {
+    body = {
         "a": _pack(process.a),
         "E": _dump_mixture(process.regression),
-        "D": _dump_mixture(process.disaster),
         "g": [process.n, process.k],
         "o": _dump_block(process.open),
-        "do": _dump_block(process.disaster_open),
-        "dl": _dump_block(process.disaster_last),
         "s": _dump_block(process.totals),
         "w": _dump_block(process.warming),
     }
+    if process.mirror is not None:
+        body["M"] = _dump_mixture(process.mirror)
+    if process.disaster is not None:
+        body["D"] = _dump_mixture(process.disaster)
+        body["do"] = _dump_block(process.disaster_open)
+        body["dl"] = _dump_block(process.disaster_last)
+    return body
+
+
+_NONE = (0, 0, 0, 0)
 
 
 def _load_process(data: Mapping[str, Any], horizon: int) -> Process:
     n, k = data["g"]
+
+    def mixture(key: str, bets: Sequence[float]) -> Mixture | None:
+        return _load_mixture(data[key], bets, horizon) if key in data else None
+
     return Process(
         a=_unpack(data["a"]),
         regression=_load_mixture(data["E"], evidence.BETS, horizon),
-        disaster=_load_mixture(data["D"], evidence.DISASTER_BETS, horizon),
+        mirror=mixture("M", evidence.BETS),
+        disaster=mixture("D", evidence.DISASTER_BETS),
         n=n,
         k=k,
         open=Block(*data["o"]),
-        disaster_open=Block(*data["do"]),
-        disaster_last=Block(*data["dl"]),
+        disaster_open=Block(*data.get("do", _NONE)),
+        disaster_last=Block(*data.get("dl", _NONE)),
         totals=Block(*data["s"]),
         warming=Block(*data["w"]),
     )
+
+
+def _load_split(data: Sequence[Any] | None) -> Split:
+    # A rollout that an older operator began has none.
+    if data is None:
+        return Split()
+    share, n, k, log_before, pods = data
+    return Split(share=share, n=n, k=k, log_before=log_before, pods=pods)
 
 
 def dump(state: State) -> str:
@@ -394,9 +662,11 @@ def dump(state: State) -> str:
         "max": state.max_log_e,
         "n": state.step_requests,
         "d": list(state.drain) if state.drain else None,
+        "q": {name: list(edges) for name, edges in sorted(state.edges.items())},
+        "h": list(astuple(state.split)),
         "m": {name: _dump_process(process) for name, process in sorted(state.processes.items())},
         "c": {
-            key: {name: list(pair) for name, pair in sorted(counters.items())}
+            key: {name: list(found) for name, found in sorted(counters.items())}
             for key, counters in sorted(state.series.items())
         },
         "r": {role.value: time.isoformat() for role, time in sorted(state.read.items())},
@@ -421,9 +691,11 @@ def load(text: str) -> State:
         max_log_e=body["max"],
         step_requests=body["n"],
         drain=(body["d"][0], body["d"][1]) if body["d"] else None,
+        edges={name: tuple(edges) for name, edges in body.get("q", {}).items()},
+        split=_load_split(body.get("h")),
         processes={name: _load_process(data, horizon) for name, data in body["m"].items()},
         series={
-            key: {name: (pair[0], pair[1]) for name, pair in counters.items()}
+            key: {name: tuple(found) for name, found in counters.items()}
             for key, counters in body["c"].items()
         },
         read={Role(role): datetime.fromisoformat(time) for role, time in body["r"].items()},

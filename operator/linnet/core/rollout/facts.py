@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from linnet.api.model_deployment import Arm, ModelDeploymentStatus, Rejected
 from linnet.api.shared import parse_duration, parse_time
@@ -25,9 +25,14 @@ def state_of(status: Status) -> State | None:
 
 
 def warm_until(seen: Observation, status: Status) -> datetime | None:
-    """End of the warm-up after the last weight change or the last candidate pod to get ready."""
-    if status.candidate is None or status.step is None or status.step.since is None:
+    """End of the warm-up after the last weight change or the last candidate pod to get ready.
+
+    It is far away while a new weight is still on its way to the gateways.
+    """
+    if status.candidate is None or status.step is None:
         return None
+    if status.step.since is None:
+        return datetime.max.replace(tzinfo=UTC)
     revision = seen.revisions.get(status.candidate.revision)
     readied = [
         pod.ready_changed

@@ -87,6 +87,18 @@ def _weighted_hold(
     rules = steps.rules(seen.spec)
     if not analysis.readable(state, rules, now=now):
         return HoldView(Reason.METRICS_UNAVAILABLE, "no counters of one arm for three intervals")
+    if state.split.fires:
+        return HoldView(Reason.SAMPLE_RATIO_MISMATCH, split_sentence(state))
+    shared = [rule.name for rule in rules.metrics if analysis.shared_incident(state, rule, rules)]
+    if shared:
+        return HoldView(
+            Reason.SHARED_INCIDENT,
+            f"both versions miss {', '.join(shared)}: when it is over, request `resume`",
+        )
+    if rule.advance_when is AdvanceWhen.REQUEST:
+        return HoldView(
+            Reason.MANUAL_PAUSE, "`hold.advanceWhen` is Request: request `promote` to go on"
+        )
     enough = state.step_requests >= rule.requests
     waits_for_evidence = rule.advance_when is AdvanceWhen.EVIDENCE
     timed_out = held >= rule.maximum and not waits_for_evidence
@@ -105,6 +117,15 @@ def _weighted_hold(
         Reason.HOLDING_FOR_EVIDENCE,
         f"{state.step_requests} candidate requests in this step, {rule.requests} are needed; "
         f"held {'until the evidence suffices' if waits_for_evidence else most}",
+    )
+
+
+def split_sentence(state: State) -> str:
+    """What is wrong with the shares, and what to do."""
+    split = state.split
+    return (
+        f"the candidate had {split.k} of {split.n} requests instead of "
+        f"{100 * (split.share or 0):g} %: look at the gateway, then request `resume`"
     )
 
 

@@ -6,8 +6,11 @@ Nothing here decides anything: it renders facts and observation. `Ready` is the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from linnet_server import contract
 
 from linnet.api import conditions as kinds
 from linnet.api import labels
@@ -33,7 +36,7 @@ from linnet.core import evidence, statements
 from linnet.core.evidence import Block
 from linnet.core.plan import Finding
 from linnet.core.rollout import analysis, facts, holds, inputs, policy, steps, traffic
-from linnet.core.rollout.analysis import Process, Rules, State
+from linnet.core.rollout.analysis import MetricKind, MetricRule, Process, Rules, State
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
@@ -80,7 +83,7 @@ def judge(
         _programmed(seen, status),
         _metrics(seen, status, now),
         _analysis(status),
-        _say(kinds.SPLIT_AS_CONFIGURED, Truth.TRUE, Reason.NOT_NEEDED, "no share is checked"),
+        _split(seen, status),
         _inputs(status),
         _promoted(seen, status),
         _stalled(seen, status),
@@ -137,7 +140,9 @@ def _url(seen: Observation) -> str | None:
     route = seen.spec.route
     if route is None:
         return f"http://{seen.name}.{seen.namespace}.svc"
-    return f"http://{route.hostnames[0]}" if route.hostnames else None
+    if not route.hostnames:
+        return None
+    return f"http://{route.hostnames[0]}{route.path_prefix.rstrip('/')}"
 
 
 def _step(seen: Observation, status: Status, now: datetime) -> StepStatus | None:
@@ -191,47 +196,82 @@ def analysis_status(state: State, rules: Rules, *, now: datetime) -> AnalysisSta
         blocks=max((p.regression.blocks for p in state.processes.values()), default=0),
         since=format_time(state.since),
         time=format_time(state.time) if state.time is not None else None,
-        metrics=tuple(
-            _metric(rule.name, rule.margin, rule.acceptable, state.processes[rule.name])
-            for rule in rules.metrics
-            if rule.name in state.processes
-        ),
+        metrics=tuple(_metric(state, rule, rules) for rule in rules.metrics if state.of(rule)),
         state=analysis.dump(state),
     )
 
 
-def _metric(name: str, margin: float, acceptable: float, process: Process) -> MetricStatus:
+def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
+    """One metric, told by the way to be bad in which its evidence is greatest."""
+    processes = state.of(rule)
+    judged = rule.kind is not MetricKind.OBJECTIVE
+    place = max(
+        range(len(processes)),
+        key=lambda at: processes[at].log_e if judged else processes[at].totals.k1,
+    )
+    loudest = processes[place]
+    totals, warming = loudest.totals, loudest.warming
+    return MetricStatus(
+        name=rule.name,
+        kind=rule.kind.value,
+        bad_is=_bad_is(rule, state.edges.get(rule.name, ()), place),
+        champion=ArmCounts(bad=totals.k0, total=totals.n0),
+        candidate=ArmCounts(bad=totals.k1, total=totals.n1),
+        warming=ArmCounts(bad=warming.k1, total=warming.n1),
+        odds_ratio=_odds_ratio(loudest) if judged else None,
+        e=number(analysis.log_metric(state, rule, rules)),
+        no_regression=(
+            number(analysis.log_good_enough(state, rule)) if rule.is_guardrail else None
+        ),
+        disaster=number(loudest.log_disaster) if loudest.disaster is not None else None,
+        precision=_precision(rules) if judged else None,
+        dispersion=rules.dispersion.source if judged else None,
+    )
+
+
+def _precision(rules: Rules) -> str | None:
+    tau = rules.dispersion.precision
+    return f"{tau:g}" if tau is not None else None
+
+
+def _odds_ratio(process: Process) -> OddsRatio:
     totals = process.totals
     estimate = evidence.odds_ratio((totals.k0, totals.n0), (totals.k1, totals.n1))
     low, high = evidence.interval(process.a)
-    good = max(
-        evidence.log_no_regression(process.a, margin),
-        evidence.log_acceptable(process.n, process.k, acceptable),
+    return OddsRatio(
+        estimate=f"{estimate:.3g}" if estimate is not None else None,
+        low="≤ .033" if low == evidence.GRID[0] else f"{low:.3g}",
+        high="≥ 30" if high == evidence.GRID[-1] else f"{high:.3g}",
     )
-    return MetricStatus(
-        name=name,
-        kind="errorRate",
-        champion=ArmCounts(bad=totals.k0, total=totals.n0),
-        candidate=ArmCounts(bad=totals.k1, total=totals.n1),
-        warming=ArmCounts(bad=process.warming.k1, total=process.warming.n1),
-        odds_ratio=OddsRatio(
-            estimate=f"{estimate:.3g}" if estimate is not None else None,
-            low="≤ .033" if low == evidence.GRID[0] else f"{low:.3g}",
-            high="≥ 30" if high == evidence.GRID[-1] else f"{high:.3g}",
-        ),
-        e=number(process.regression.log_e),
-        no_regression=number(good),
-        disaster=number(process.log_disaster),
-        precision=f"{evidence.ASSUMED_PRECISION:g}",
-        dispersion="Assumed",
-    )
+
+
+def _bad_is(rule: MetricRule, edges: Sequence[int], place: int) -> str:
+    """What the counted answers were, in words that follow 'were'."""
+    match rule.kind:
+        case MetricKind.LATENCY:
+            return f"slower than {_edge(edges[place])}"
+        case MetricKind.DRIFT_BUCKETS:
+            low = float(analysis.BUCKETS[place])
+            return f"scored from {low:.2f} to {low + 1 / len(analysis.BUCKETS):.2f}"
+        case MetricKind.OBJECTIVE if place == 1:
+            return f"slower than {_edge(rule.slower_than or 0)}"
+    return "bad"
+
+
+def _edge(place: int) -> str:
+    return f"{1000 * contract.LATENCY_EDGES[place]:.3g} ms"
+
+
+def loudest(status: AnalysisStatus) -> MetricStatus:
+    """The metric whose evidence is greatest."""
+    return max(status.metrics, key=lambda m: max(float(m.e or 0), float(m.disaster or 0)))
 
 
 def regression_sentence(status: AnalysisStatus | None) -> str:
     """Why the candidate is rolled back, with the numbers of its loudest metric."""
     if status is None or not status.metrics:
         return "the candidate regressed"
-    metric = max(status.metrics, key=lambda m: max(float(m.e or 0), float(m.disaster or 0)))
+    metric = loudest(status)
     return (
         f"regression: {_counts(metric)}; E {status.e} must stay below {status.rollback_at}"
         f"{_ratio(metric)}"
@@ -255,7 +295,7 @@ def _counts(metric: MetricStatus) -> str:
 
     return (
         f"{metric.name} {total(metric.candidate, metric.warming)} candidate requests, "
-        f"{total(metric.champion)} champion requests were bad"
+        f"{total(metric.champion)} champion requests were {metric.bad_is or 'bad'}"
     )
 
 
@@ -344,7 +384,7 @@ def _evidence_message(status: Status) -> str:
     found = status.analysis
     if found is None or not found.metrics:
         return "no evidence yet"
-    return f"{_counts(found.metrics[0])}; E {found.e}, rollback at {found.rollback_at}"
+    return f"{_counts(loudest(found))}; E {found.e}, rollback at {found.rollback_at}"
 
 
 def _preparing_message(seen: Observation, arm: Arm) -> str:
@@ -513,6 +553,26 @@ def _metrics(seen: Observation, status: Status, now: datetime) -> Condition:
     return _say(
         kinds.METRICS_AVAILABLE, Truth.FALSE, Reason.METRICS_UNAVAILABLE,
         "no counters of one arm for three intervals: the weight is held",
+    )  # fmt: skip
+
+
+def _split(seen: Observation, status: Status) -> Condition:
+    state = facts.state_of(status)
+    if state is None or traffic.kept_share(seen, status) is None:
+        return _say(kinds.SPLIT_AS_CONFIGURED, Truth.TRUE, Reason.NOT_NEEDED, "no share is checked")
+    if state.split.fires:
+        return _say(
+            kinds.SPLIT_AS_CONFIGURED, Truth.FALSE, Reason.SAMPLE_RATIO_MISMATCH,
+            holds.split_sentence(state),
+        )  # fmt: skip
+    if state.split.n == 0:
+        return _say(
+            kinds.SPLIT_AS_CONFIGURED, Truth.UNKNOWN, Reason.NOT_JUDGED_YET,
+            "no request was counted at this share yet",
+        )  # fmt: skip
+    return _say(
+        kinds.SPLIT_AS_CONFIGURED, Truth.TRUE, Reason.AS_CONFIGURED,
+        "the shares of requests are as configured",
     )  # fmt: skip
 
 

@@ -169,7 +169,11 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
         # The baseline wants both arms: without it a champion's past would count as evidence.
         return status
     after = analysis.advance(
-        state, scrape, steps.rules(seen.spec), warm_until=facts.warm_until(seen, status)
+        state,
+        scrape,
+        steps.rules(seen.spec),
+        warm_until=facts.warm_until(seen, status),
+        share=traffic.kept_share(seen, status),
     )
     return _with_state(seen, status, after, now)
 
@@ -266,12 +270,18 @@ def _retry(seen: Observation, status: Status, asked: Request, now: datetime) -> 
 
 
 def _resume(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
-    if status.step is None or not status.step.paused:
-        return _answer(status, asked, RequestOutcome.DONE, "nothing was paused by a time-out")
-    step = status.step.model_copy(update={"paused": False, "since": format_time(now)})
-    return _answer(
-        _update(status, step=step), asked, RequestOutcome.DONE, "the step is held once more"
-    )
+    step, state = status.step, facts.state_of(status)
+    resumed = status
+    if state is not None and step is not None:
+        rules = steps.rules(seen.spec)
+        fresh = analysis.resume(state, rules)
+        resumed = resumed if fresh == state else _with_state(seen, resumed, fresh, now)
+    if step is not None and step.paused:
+        held = step.model_copy(update={"paused": False, "since": format_time(now)})
+        resumed = _update(resumed, step=held)
+    if resumed is status:
+        return _answer(status, asked, RequestOutcome.DONE, "nothing waited for `resume`")
+    return _answer(resumed, asked, RequestOutcome.DONE, "the step is held once more")
 
 
 REQUESTS: dict[RequestVerb, Callable[[Observation, Status, Request, datetime], Status]] = {

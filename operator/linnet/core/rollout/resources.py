@@ -9,7 +9,7 @@ from typing import Any
 from linnet_server import contract
 
 from linnet.api import labels
-from linnet.api.model_deployment import ModelDeploymentSpec
+from linnet.api.model_deployment import ModelDeploymentSpec, Route
 from linnet.api.pod_template import PodTemplate
 from linnet.api.shared import parse_duration, parse_quantity
 from linnet.core import names, pods
@@ -267,9 +267,17 @@ def make_services(seen: Observation, revision: RevisionView) -> tuple[Manifest, 
 
 
 def make_route(
-    seen: Observation, weights: Sequence[tuple[str, int]], *, rollout_id: str
+    seen: Observation,
+    weights: Sequence[tuple[str, int]],
+    *,
+    rollout_id: str,
+    tester: str | None = None,
 ) -> Manifest:
-    """The HTTPRoute with these shares by revision, which sum to 100."""
+    """The HTTPRoute with these shares by revision, which sum to 100.
+
+    `tester` is the revision that answers requests with `strategy.testHeader`, on a port of its own:
+    they are no evidence.
+    """
     route = seen.spec.route
     if route is None:
         raise ValueError("a ModelDeployment without spec.route has no HTTPRoute")
@@ -279,17 +287,17 @@ def make_route(
         parent.model_dump(mode="json", by_alias=True, exclude_none=True)
         for parent in route.parent_refs
     ]
-    spec: dict[str, Any] = {
-        "parentRefs": parents,
-        "rules": [
-            {
-                "backendRefs": [
-                    {"name": revision, "port": labels.PORT_SERVICE, "weight": weight}
-                    for revision, weight in weights
-                ]
-            }
-        ],
-    }
+    refs = [
+        {"name": revision, "port": labels.PORT_SERVICE, "weight": weight}
+        for revision, weight in weights
+    ]
+    rules = [_rule(route, refs)]
+    header = seen.spec.strategy.test_header
+    if header is not None and tester is not None:
+        direct = {"name": names.direct(tester), "port": labels.PORT_SERVICE, "weight": 1}
+        match = [{"type": "Exact", "name": header.name, "value": header.value}]
+        rules.insert(0, _rule(route, [direct], headers=match))
+    spec: dict[str, Any] = {"parentRefs": parents, "rules": rules}
     if route.hostnames:
         spec["hostnames"] = list(route.hostnames)
     return {
@@ -303,6 +311,28 @@ def make_route(
             "ownerReferences": _owner(seen),
         },
         "spec": spec,
+    }
+
+
+def _rule(
+    route: Route, refs: Sequence[Manifest], *, headers: Sequence[Manifest] | None = None
+) -> Manifest:
+    """One rule of the route; what is not asked for is written empty, so that it goes when it goes.
+
+    Other than its path the request is passed on as it came: the server knows no prefix.
+    """
+    prefix = route.path_prefix
+    match: dict[str, Any] = {"path": {"type": "PathPrefix", "value": prefix}}
+    if headers is not None:
+        match["headers"] = headers
+    rewrite = {
+        "type": "URLRewrite",
+        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+    }
+    return {
+        "matches": [match],
+        "filters": [rewrite] if prefix != "/" else [],
+        "backendRefs": refs,
     }
 
 

@@ -29,11 +29,16 @@ class ScrapeTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapedPage:
-    """What one pod's metrics page said: requests by kind and code, and when its process started."""
+    """What one pod's metrics page said: counters by kind, and when its process started."""
 
     target: ScrapeTarget
     started: str
     requests: Mapping[str, Mapping[str, int]]
+    """By code."""
+    latency: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Answers up to each latency edge, and last all of them."""
+    scores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Predicted rows by bucket of their score."""
     format: str = ""
     """Format of the model that is served."""
 

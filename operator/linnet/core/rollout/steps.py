@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import timedelta
 
+from linnet_server import contract
+
 from linnet.api.model_deployment import (
     AdvanceWhen,
+    DispersionMode,
     ErrorRate,
     Metric,
     ModelDeploymentSpec,
@@ -15,14 +19,16 @@ from linnet.api.model_deployment import (
     Step,
     StepStatus,
 )
+from linnet.api.model_deployment import Dispersion as Given
 from linnet.api.shared import parse_duration
-from linnet.core.rollout.analysis import MetricRule, Rules
+from linnet.core.rollout.analysis import Dispersion, MetricKind, MetricRule, Rules
 
 FULL = 100
 DEFAULT_MINIMUM_REQUESTS = 200
 DEFAULT_MAXIMUM = timedelta(minutes=10)
 DEFAULT_FULL_HOLD = timedelta(seconds=60)
 SHORTEST_HORIZON = 100
+DEFAULT_MARGINS = {MetricKind.ERROR_RATE: "2", MetricKind.LATENCY: "1.5"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +111,48 @@ def rules(spec: ModelDeploymentSpec) -> Rules:
         interval=interval,
         warmup=parse_duration(analysis.warmup),
         horizon=max(SHORTEST_HORIZON, math.ceil(ramp / interval)),
+        dispersion=_dispersion(analysis.dispersion),
     )
 
 
 def _metric(metric: Metric) -> MetricRule:
-    rate = metric.error_rate or ErrorRate()
+    kind = _kind(metric)
+    rate, objective = metric.error_rate, metric.objective
+    limit = objective.slower_than if objective is not None else None
     return MetricRule(
         name=metric.name,
-        bad=tuple(rate.bad),
-        acceptable=float(rate.acceptable),
+        kind=kind,
+        bad=tuple(rate.bad) if rate is not None else contract.DEFAULT_BAD_CODES,
+        acceptable=float(rate.acceptable if rate is not None else ErrorRate().acceptable),
         tolerance=float(metric.tolerance or "1.1"),
-        margin=float(metric.margin or "2"),
+        margin=float(metric.margin or DEFAULT_MARGINS.get(kind, "2")),
         importance=metric.importance,
+        max_rate=float(objective.max_rate) if objective is not None else 0.0,
+        slower_than=_edge(parse_duration(limit)) if limit is not None else None,
     )
+
+
+def _kind(metric: Metric) -> MetricKind:
+    given = {
+        MetricKind.LATENCY: metric.latency_histogram,
+        MetricKind.DRIFT_BUCKETS: metric.drift_buckets,
+        MetricKind.OBJECTIVE: metric.objective,
+    }
+    return next((kind for kind, value in given.items() if value is not None), MetricKind.ERROR_RATE)
+
+
+def _edge(limit: timedelta) -> int:
+    """Place of the first edge at or above a limit: what lies above it is slower in any case."""
+    edges = contract.LATENCY_EDGES
+    return min(bisect_left(edges, limit.total_seconds()), len(edges) - 1)
+
+
+def _dispersion(given: Given) -> Dispersion:
+    match given.mode:
+        case DispersionMode.EXACT:
+            return Dispersion(source="Exact", precision=None)
+        case DispersionMode.FIXED:
+            return Dispersion(source="Fixed", precision=float(given.precision or 0))
+        case DispersionMode.LEARNED:
+            # Learning needs a shadow step's time; without one the precision is assumed.
+            return Dispersion()

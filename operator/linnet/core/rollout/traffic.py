@@ -61,12 +61,19 @@ def settled_spec(
             {
                 "parentRefs": route["spec"]["parentRefs"],
                 "hostnames": route["spec"].get("hostnames") or (),
+                "pathPrefix": _prefix_of(route),
             }
         )
         return spec.model_copy(update={"route": before}), True
     if spec.route is not None and route is None and service is not None:
         return spec.model_copy(update={"route": None}), True
     return spec, False
+
+
+def _prefix_of(route: Manifest) -> str:
+    """The path under which a route of ours finds the model."""
+    matches: Sequence[Manifest] = route["spec"]["rules"][-1].get("matches") or ({},)
+    return str((matches[0].get("path") or {}).get("value", "/"))
 
 
 def candidate_replicas(*, replicas: int, weight: int, by_replicas: bool) -> int:
@@ -86,6 +93,17 @@ def in_place(seen: Observation, shares: Shares) -> bool:
         told = {revision: weight for revision, weight in seen.traffic.weights.items() if weight > 0}
         return seen.traffic.exists and asked == told
     return seen.service is not None and selected(seen.service) == selection(shares)
+
+
+def kept_share(seen: Observation, status: ModelDeploymentStatus) -> float | None:
+    """The candidate's share that a gateway keeps by requests; None where nobody promises one.
+
+    Without a gateway connections are balanced, not requests.
+    """
+    weight = status.step.weight if status.step is not None else None
+    if seen.spec.route is None or weight is None or not 0 < weight < 100:
+        return None
+    return weight / 100
 
 
 def selection(shares: Shares) -> str | None:
@@ -148,12 +166,9 @@ def read_route(
     """
     if route is None:
         return TrafficView()
-    rules = route["spec"].get("rules") or []
-    weights = {
-        ref["name"]: int(ref.get("weight", 1))
-        for rule in rules
-        for ref in rule.get("backendRefs") or ()
-    }
+    # The rule with the weights is the last: that for testers says nothing of shares.
+    rules = route["spec"].get("rules") or [{}]
+    weights = {ref["name"]: int(ref.get("weight", 1)) for ref in rules[-1].get("backendRefs") or ()}
     if sum(weights.values()) != 100:
         # A foreign hand changed the route: its weights are no statement of ours.
         weights = {}

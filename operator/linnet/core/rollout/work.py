@@ -104,13 +104,24 @@ def _route(seen: Observation, status: Status) -> Iterator[Action]:
     if seen.spec.route is not None:
         weighted = [share for share in shares if share[1] > 0]
         yield from _apply(
-            resources.make_route(seen, weighted, rollout_id=rollout or ""),
+            resources.make_route(
+                seen, weighted, rollout_id=rollout or "", tester=_tester(seen, status)
+            ),
             seen.traffic.manifest,
         )
         return
     yield from _apply(
         resources.make_service(seen, revision=traffic.selection(shares)), seen.service
     )
+
+
+def _tester(seen: Observation, status: Status) -> str | None:
+    """The candidate, once it can answer testers and until its traffic returns."""
+    candidate = status.candidate
+    if candidate is None or traffic.returning(status):
+        return None
+    view = seen.revisions.get(candidate.revision)
+    return candidate.revision if view is not None and view.ready_pods else None
 
 
 def _can_answer(seen: Observation, shares: traffic.Shares) -> bool:
