@@ -58,7 +58,7 @@ for stage in "${stages[@]}"; do
         run "e2e again" python -m pytest -q --last-failed --last-failed-no-failures none tests/e2e
       fi
       ;;
-    soak) run soak python -m tests.soak ;;
+    soak) PYTHONPATH=tests run soak python -m tests.soak ;;
     *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, soak" >&2; exit 2 ;;
   esac
 done
