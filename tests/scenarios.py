@@ -24,6 +24,21 @@ QUICK: Manifest = {
     "analysis": {"interval": "5s", "warmup": "2s"},
 }
 WITH_GATEWAY: Manifest = {**ROUTED, **QUICK}
+KEPT: Manifest = {
+    **WITH_GATEWAY,
+    "strategy": {**QUICK["strategy"], "scaleDownDelay": "40s"},
+}
+ON_PROBATION: Manifest = {
+    **WITH_GATEWAY,
+    "strategy": {**QUICK["strategy"], "probation": {"duration": "60s"}},
+    "analysis": {
+        **QUICK["analysis"],
+        "metrics": [
+            {"name": "errors", "errorRate": {}},
+            {"name": "slo", "objective": {"maxRate": "0.05"}},
+        ],
+    },
+}
 WITHOUT_GATEWAY: Manifest = {key: value for key, value in WITH_GATEWAY.items() if key != "route"}
 
 
@@ -81,6 +96,21 @@ def offered(version: str, **behaviour: Any) -> Deed:
     return lambda s: offer(s, version, **behaviour)
 
 
+def returned(version: str) -> Moment:
+    """A version is champion again, and the alias names it."""
+
+    def there(s: Simulation) -> bool:
+        champion = s.status.get("champion") or {}
+        return champion.get("version") == version and promoted(version)(s)
+
+    return there
+
+
+def worse(version: str) -> Deed:
+    """A version that was good begins to fail."""
+    return lambda s: setattr(s.behaviours[version], "bad", 0.6)
+
+
 def _story(*deeds: tuple[Moment, Deed], end: Moment, spec: Mapping[str, Any]) -> Story:
     return Story(deeds=deeds, end=end, spec=spec)
 
@@ -118,6 +148,18 @@ STORIES: dict[str, Story] = {
         (rejected("2"), request("retry", "2")),
         end=promoted("2"),
         spec=WITH_GATEWAY,
+    ),
+    "an undo": _story(
+        (at_once, offered("2")),
+        (promoted("2"), lambda s: s.request("undo", s.status["champion"]["revision"])),
+        end=returned("1"),
+        spec=KEPT,
+    ),
+    "a probation that fails": _story(
+        (at_once, offered("2")),
+        (promoted("2"), worse("2")),
+        end=returned("1"),
+        spec=ON_PROBATION,
     ),
     "a rollout by replicas": _story(
         (at_once, offered("2")), end=promoted("2"), spec=WITHOUT_GATEWAY
@@ -158,7 +200,7 @@ def keep(simulation: Simulation) -> None:
     """The invariant: weights sum to 100, the champion serves alone, the alias was earned."""
     route = simulation.cluster.objects.get(("HTTPRoute", NAMESPACE, "delays"))
     if route is not None:
-        weights = [ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]]
+        weights = [ref["weight"] for ref in route["spec"]["rules"][-1]["backendRefs"]]
         assert sum(weights) == 100, weights
     champion = simulation.status.get("champion") or {}
     if champion.get("since"):

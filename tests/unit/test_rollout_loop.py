@@ -3,6 +3,8 @@
 from linnet.ports import Rejected
 from simulation import NAMESPACE, ROUTED, Simulation, offer, serving
 
+HOLDBACK = {"percent": 5, "duration": "1h"}
+
 
 def promoted(version: str):
     return lambda s: s.registry.aliases.get("champion") == version
@@ -247,11 +249,11 @@ def test_a_candidate_that_crash_loops_under_traffic_goes_back_at_once() -> None:
 def test_a_field_that_is_not_live_changes_nothing_and_says_so() -> None:
     simulation = serving()
     before = simulation.facts()
-    simulation.edit(lambda o: o["spec"].update({"strategy": {"probation": {"duration": "1h"}}}))
+    simulation.edit(lambda o: o["spec"].update({"strategy": {"holdback": HOLDBACK}}))
     simulation.run(60)
     assert simulation.condition("Stalled") == ("True", "NotYetSupported")
     assert simulation.message("Stalled") == (
-        "spec.strategy.probation is not supported by this version of Linnet: remove it or upgrade"
+        "spec.strategy.holdback is not supported by this version of Linnet: remove it or upgrade"
     )
     assert simulation.facts() | {"ready": before["ready"]} == before
     simulation.edit(lambda o: o["spec"].pop("strategy"))

@@ -63,7 +63,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "resume": ("resume", {"paused": True}, "Done", "the step is held once more"),
     "undo": (
         f"undo={CANDIDATE}", {}, "Refused",
-        "the request 'undo' is not supported by this version of Linnet: upgrade",
+        f"the champion is {CHAMPION}, not {CANDIDATE}: `undo` names the champion to be undone",
     ),
     "check": (
         "check", {}, "Refused",

@@ -500,7 +500,7 @@ class Strategy(Model):
     """Whether a candidate that asks for other inputs than the champion gets no traffic."""
     test_header: TestHeader | None = None
     """A header that brings a request to the candidate, whatever its weight."""
-    probation: Annotated[Probation | None, Issue(3)] = None
+    probation: Probation | None = None
     """The time after a promotion in which the old champion stays ready."""
     holdback: Annotated[Holdback | None, Issue(3)] = None
     """A share that stays with the old champion after the promotion."""

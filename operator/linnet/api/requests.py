@@ -46,11 +46,11 @@ VERBS: Final[dict[str, dict[RequestVerb, VerbRule]]] = {
     "TrainingJob": {},
     "ModelDeployment": {
         RequestVerb.PROMOTE: VerbRule(names_revision=True, issue=1),
-        RequestVerb.PROMOTE_FULL: VerbRule(names_revision=True, issue=3),
+        RequestVerb.PROMOTE_FULL: VerbRule(names_revision=True, issue=1),
         RequestVerb.ABORT: VerbRule(names_revision=True, issue=1),
         RequestVerb.RETRY: VerbRule(names_revision=True, issue=1),
         RequestVerb.RESUME: VerbRule(names_revision=False, issue=1),
-        RequestVerb.UNDO: VerbRule(names_revision=True, issue=3),
+        RequestVerb.UNDO: VerbRule(names_revision=True, issue=1),
     },
     "DriftPolicy": {
         RequestVerb.CHECK: VerbRule(names_revision=False, issue=2),

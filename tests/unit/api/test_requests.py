@@ -107,9 +107,9 @@ def test_a_request_is_due_once_and_not_before_its_time(
             "resume, undo",
         ),
         (
-            request(RequestVerb.UNDO, "a-v1-0"),
-            "ModelDeployment",
-            "the request 'undo' is not supported by this version of Linnet: upgrade",
+            request(RequestVerb.CHECK),
+            "DriftPolicy",
+            "the request 'check' is not supported by this version of Linnet: upgrade",
         ),
         (
             request(RequestVerb.RESUME),

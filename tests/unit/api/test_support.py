@@ -64,7 +64,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.strategy.steps[0].shadow", {"strategy": {"steps": [{"shadow": {}}, {"weight": 100}]}}),
         ("spec.strategy.steps[0].cohort", {"strategy": {"steps": [{"cohort": {"header": "h", "championValue": "a", "candidateValue": "b"}}]}}),
         ("spec.strategy.steps[0].sticky", {"strategy": {"steps": [{"weight": 5, "sticky": {"cookie": "c"}}]}}),
-        ("spec.strategy.probation", {"strategy": {"probation": {"duration": "1h"}}}),
         ("spec.strategy.holdback", {"strategy": {"holdback": {"percent": 5, "duration": "1h"}}}),
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from linnet.api.model_deployment import Arm, ModelDeploymentStatus, Rejected
+from linnet.api.model_deployment import Arm, DecisionVerb, ModelDeploymentStatus, Rejected
+from linnet.api.reasons import Reason
 from linnet.api.shared import parse_duration, parse_time
 from linnet.core import names
 from linnet.core.registry import VersionView
@@ -41,6 +42,23 @@ def warm_until(seen: Observation, status: Status) -> datetime | None:
     ]
     latest = max([parse_time(status.step.since), *readied])
     return latest + parse_duration(seen.spec.analysis.warmup)
+
+
+def probation_ends(seen: Observation, status: Status) -> datetime | None:
+    """When the probation of a champion that was promoted after a rollout ends."""
+    probation, champion, decision = seen.spec.strategy.probation, status.champion, status.decision
+    if probation is None or champion is None or decision is None or status.previous is None:
+        return None
+    promoted = decision.verb is DecisionVerb.PROMOTE
+    if champion.since is None or not promoted or decision.reason != Reason.ROLLOUT_COMPLETE:
+        return None
+    return parse_time(champion.since) + parse_duration(probation.duration)
+
+
+def on_probation(seen: Observation, status: Status, *, now: datetime) -> bool:
+    """Whether the old champion is kept ready to take its place back."""
+    ends = probation_ends(seen, status)
+    return ends is not None and now < ends
 
 
 def wish_of(seen: Observation) -> VersionView | None:

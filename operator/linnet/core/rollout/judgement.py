@@ -76,7 +76,7 @@ def judge(
         said = statements.stalled("ModelDeployment", before, stalled, seen.generation)
         return View(status=status, conditions=said)
     found = (
-        _ready(seen, status),
+        _ready(seen, status, now),
         _available(seen, status),
         _progressing(seen, status, now),
         _resolved(seen),
@@ -86,7 +86,7 @@ def judge(
         _split(seen, status),
         _inputs(status),
         _promoted(seen, status),
-        _stalled(seen, status),
+        _stalled(seen, status, now),
     )
     return View(status=status, conditions=statements.judged_from(seen.generation, found))
 
@@ -309,7 +309,7 @@ def _ratio(metric: MetricStatus) -> str:
 # -- conditions ----------------------------------------------------------------------------------
 
 
-def _ready(seen: Observation, status: Status) -> Condition:
+def _ready(seen: Observation, status: Status, now: datetime) -> Condition:
     def no(reason: Reason | str, message: str) -> Condition:
         return _say(kinds.READY, Truth.FALSE, reason, message)
 
@@ -332,8 +332,18 @@ def _ready(seen: Observation, status: Status) -> Condition:
         return no(Reason.PREPARING, _preparing_message(seen, champion))
     if view is None or not view.ready_pods:
         return no(Reason.NO_HEALTHY_REPLICAS, f"no pod of version {champion.version} is ready")
+    ends = facts.probation_ends(seen, status)
     if wanted != champion.revision:
-        return no(Reason.PREPARING, f"version {wish.version} is asked for and comes next")
+        waits = f" when the probation ends at {format_time(ends)}" if ends and now < ends else ""
+        return no(Reason.PREPARING, f"version {wish.version} is asked for and comes next{waits}")
+    if ends is not None and now < ends and status.previous is not None:
+        return _say(
+            kinds.READY,
+            Truth.TRUE,
+            Reason.PROBATION,
+            f"version {champion.version} serves all traffic; version {status.previous.version} is "
+            f"kept ready until {format_time(ends)}",
+        )
     return _say(
         kinds.READY,
         Truth.TRUE,
@@ -355,9 +365,9 @@ def _rejected_reason(
             f"version {version} has the same content as version {entry.version}, which was "
             f"rejected: {entry.message}. To try it again: {command}"
         )
-    unhealthy = entry.reason == Reason.CANDIDATE_UNHEALTHY.value
+    told = {reason.value: reason for reason in (Reason.CANDIDATE_UNHEALTHY, Reason.UNDONE)}
     return (
-        Reason.CANDIDATE_UNHEALTHY if unhealthy else Reason.ROLLED_BACK,
+        told.get(entry.reason, Reason.ROLLED_BACK),
         f"{entry.message}. To try it again: {command}",
     )
 
@@ -639,7 +649,7 @@ def _promoted(seen: Observation, status: Status) -> Condition:
     )
 
 
-def _stalled(seen: Observation, status: Status) -> Condition | None:
+def _stalled(seen: Observation, status: Status, now: datetime) -> Condition | None:
     if seen.problems:
         child, message = next(iter(sorted(seen.problems.items())))
         return _say(
@@ -656,8 +666,13 @@ def _stalled(seen: Observation, status: Status) -> Condition | None:
             "`spec.route` may be added or removed while no rollout runs: the change waits for "
             "the end of this one",
         )
-    ready = _ready(seen, status)
-    sticky = (Reason.ROLLED_BACK, Reason.CANDIDATE_UNHEALTHY, Reason.SAME_CONTENT_AS_REJECTED)
+    ready = _ready(seen, status, now)
+    sticky = (
+        Reason.ROLLED_BACK,
+        Reason.UNDONE,
+        Reason.CANDIDATE_UNHEALTHY,
+        Reason.SAME_CONTENT_AS_REJECTED,
+    )
     if ready.reason not in {reason.value for reason in sticky}:
         return None
     reason = (

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from linnet.api import labels
 from linnet.api.model_deployment import (
     Arm,
     CandidateArm,
@@ -27,7 +26,6 @@ from linnet.api.model_deployment import (
     DecisionVerb,
     HistoryEntry,
     ModelDeploymentStatus,
-    Rejected,
     StepStatus,
     Verdict,
 )
@@ -42,7 +40,6 @@ from linnet.api.shared import (
 )
 from linnet.core import admission, answers, names
 from linnet.core.plan import Event, Finding, Plan
-from linnet.core.registry import VersionView
 from linnet.core.rollout import (
     analysis,
     facts,
@@ -50,6 +47,8 @@ from linnet.core.rollout import (
     inputs,
     judgement,
     policy,
+    records,
+    returns,
     steps,
     traffic,
     work,
@@ -60,8 +59,6 @@ from linnet.core.rollout.state import Observation, RevisionView
 Status = ModelDeploymentStatus
 Transition = Callable[[Observation, Status, datetime], Status]
 
-HISTORY = 20
-REJECTIONS = 10
 DRAIN_LIMIT = timedelta(seconds=60)
 DRAIN_INTERVAL = timedelta(seconds=1)
 POLL = timedelta(seconds=5)
@@ -127,12 +124,8 @@ def record(seen: Observation, now: datetime) -> Status:
     return status
 
 
-def _update(status: Status, **changes: object) -> Status:
-    return status.model_copy(update=changes)
-
-
 def _with_state(seen: Observation, status: Status, state: State, now: datetime) -> Status:
-    return _update(
+    return records.update(
         status, analysis=judgement.analysis_status(state, steps.rules(seen.spec), now=now)
     )
 
@@ -141,10 +134,11 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     """Whether this pass reads counters: the interval is over, every recorded decision performed."""
     status = seen.status
     state = facts.state_of(status)
-    if status.candidate is None or state is None:
+    if state is None or admission.finding(seen) is not None:
         return False
-    if admission.finding(seen) is not None:
-        return False
+    if status.candidate is None:
+        on_probation = facts.on_probation(seen, status, now=now)
+        return on_probation and now >= _next_on_probation(seen, state, now)
     if traffic.returning(status):
         return seen.traffic.observed and (state.time is None or now >= state.time + DRAIN_INTERVAL)
     if status.step is None:
@@ -155,6 +149,11 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     rules = steps.rules(seen.spec)
     interval = analysis.scrape_interval(rules, warm_until=facts.warm_until(seen, status), now=now)
     return state.time is None or now >= state.time + interval
+
+
+def _next_on_probation(seen: Observation, state: State, now: datetime) -> datetime:
+    """When a champion on probation is read next."""
+    return (state.time or now) + steps.rules(seen.spec).interval
 
 
 def _count(seen: Observation, status: Status, now: datetime) -> Status:
@@ -178,50 +177,18 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
     return _with_state(seen, status, after, now)
 
 
-def _arm(seen: Observation, version: VersionView, **more: object) -> Arm:
-    name, full = facts.revision_of(seen, version)
-    digest = version.tags.get(labels.VERSION_MANIFEST)
-    return Arm(
-        version=version.version,
-        revision=name,
-        hash=full,
-        digest=digest,
-        provenance="Verified" if digest else "Unverified",
-        **more,
-    )
-
-
-def _decision(
-    verb: DecisionVerb,
-    revision: str,
-    reason: Reason,
-    message: str,
-    now: datetime,
-    *,
-    performed: bool = False,
-) -> Decision:
-    return Decision(
-        verb=verb,
-        revision=revision,
-        reason=reason.value,
-        message=cut(message, 1024),
-        time=format_time(now),
-        performed=performed,
-    )
-
-
 def answer_request(seen: Observation, status: Status, now: datetime) -> Status:
     """Answer the annotation `linnet.dev/request`, once per time that it carries."""
     asked = answers.due(seen.request_annotation, "ModelDeployment", last=status.request, now=now)
     if asked is None:
         return status
     if isinstance(asked, RequestStatus):
-        return _update(status, request=asked)
+        return records.update(status, request=asked)
     return REQUESTS[asked.verb](seen, status, asked, now)
 
 
 def _answer(status: Status, asked: Request, outcome: RequestOutcome, message: str) -> Status:
-    return _update(status, request=answers.answer(asked, outcome, message))
+    return records.update(status, request=answers.answer(asked, outcome, message))
 
 
 def _is_candidate(status: Status, asked: Request) -> str | None:
@@ -265,7 +232,7 @@ def _retry(seen: Observation, status: Status, asked: Request, now: datetime) -> 
             RequestOutcome.REFUSED,
             f"revision {asked.revision} is not rejected; rejected are: {known}",
         )
-    forgotten = _update(status, rejected=kept)
+    forgotten = records.update(status, rejected=kept)
     return _answer(forgotten, asked, RequestOutcome.DONE, "the rejection is forgotten")
 
 
@@ -278,14 +245,36 @@ def _resume(seen: Observation, status: Status, asked: Request, now: datetime) ->
         resumed = resumed if fresh == state else _with_state(seen, resumed, fresh, now)
     if step is not None and step.paused:
         held = step.model_copy(update={"paused": False, "since": format_time(now)})
-        resumed = _update(resumed, step=held)
+        resumed = records.update(resumed, step=held)
     if resumed is status:
         return _answer(status, asked, RequestOutcome.DONE, "nothing waited for `resume`")
     return _answer(resumed, asked, RequestOutcome.DONE, "the step is held once more")
 
 
+def _promote_full(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    problem = _is_candidate(status, asked)
+    if problem is None and status.step is None:
+        problem = "the candidate is not ready yet"
+    last = steps.next_step(seen.spec, steps.FULL - 1)
+    if problem is None and (last is None or (status.step and status.step.weight == steps.FULL)):
+        problem = "the candidate already has 100 %"
+    if problem is not None or last is None:
+        return _answer(status, asked, RequestOutcome.REFUSED, problem or "no further step")
+    moved = _go_to(seen, status, last, Reason.REQUEST_DONE, "promote-full was requested", now)
+    return _answer(moved, asked, RequestOutcome.DONE, "the weight goes to 100 %")
+
+
+def _undo(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    after = returns.undo(seen, status, asked.revision, now)
+    if isinstance(after, str):
+        return _answer(status, asked, RequestOutcome.REFUSED, after)
+    return _answer(after, asked, RequestOutcome.DONE, "the previous champion takes its place")
+
+
 REQUESTS: dict[RequestVerb, Callable[[Observation, Status, Request, datetime], Status]] = {
     RequestVerb.PROMOTE: _promote,
+    RequestVerb.PROMOTE_FULL: _promote_full,
+    RequestVerb.UNDO: _undo,
     RequestVerb.ABORT: _abort,
     RequestVerb.RETRY: _retry,
     RequestVerb.RESUME: _resume,
@@ -303,17 +292,17 @@ def adopt_champion(seen: Observation, status: Status, now: datetime) -> Status:
         chosen = known or wish
         if chosen is None:
             return status
-        return _begin_serving(_restored(seen, status), _arm(seen, chosen), now)
+        return _begin_serving(_restored(seen, status), records.arm_of(seen, chosen), now)
     # A first revision that has never served is no champion to return to: the wish replaces it.
-    if status.champion.since is None and wish is not None:
-        arm = _arm(seen, wish)
+    if status.champion.since is None and wish is not None and status.previous is None:
+        arm = records.arm_of(seen, wish)
         if arm.revision != status.champion.revision and status.candidate is None:
             return _begin_serving(status, arm, now)
     return status
 
 
 def _begin_serving(status: Status, arm: Arm, now: datetime) -> Status:
-    decision = _decision(
+    decision = records.decision(
         DecisionVerb.START,
         arm.revision,
         Reason.FIRST_REVISION_STARTING,
@@ -321,14 +310,14 @@ def _begin_serving(status: Status, arm: Arm, now: datetime) -> Status:
         now,
         performed=True,
     )
-    return _update(status, champion=arm, decision=decision)
+    return records.update(status, champion=arm, decision=decision)
 
 
 def _restored(seen: Observation, status: Status) -> Status:
     """Rejections that a lost status held, back from ControllerRevisions and version tags."""
     if status.rejected:
         return status
-    return _update(status, rejected=work.remembered_rejections(seen)[:REJECTIONS])
+    return records.update(status, rejected=work.remembered_rejections(seen)[: records.REJECTIONS])
 
 
 def start_of_champion(seen: Observation, status: Status, now: datetime) -> Status:
@@ -345,19 +334,11 @@ def start_of_champion(seen: Observation, status: Status, now: datetime) -> Statu
     )
     if not serving:
         return status
-    since = format_time(now)
-    entry = HistoryEntry(
-        version=champion.version,
-        revision=champion.revision,
-        from_=since,
-        max_weight=100,
-        decided_by=DecidedBy.FIRST_REVISION,
-        message="first revision",
-    )
-    return _update(
+    by, message = returns.decided_by(status)
+    return records.update(
         status,
-        champion=champion.model_copy(update={"since": since}),
-        history=(entry, *status.history)[:HISTORY],
+        champion=champion.model_copy(update={"since": format_time(now)}),
+        history=records.began(champion, status.history, by, message, now),
     )
 
 
@@ -372,10 +353,10 @@ def promote_first(seen: Observation, status: Status, now: datetime) -> Status:
     if now < parse_time(champion.since) + hold.minimum or not holds.is_available(seen, champion):
         return status
     message = f"version {champion.version} has held 100 %"
-    return _update(
+    return records.update(
         status,
-        decision=_decision(
-            DecisionVerb.PROMOTE, champion.revision, Reason.FIRST_REVISION_STARTING, message, now
+        decision=records.decision(
+            DecisionVerb.PROMOTE, champion.revision, Reason(decision.reason), message, now
         ),
     )
 
@@ -389,7 +370,7 @@ def finish_promotion(seen: Observation, status: Status, now: datetime) -> Status
         seen.model is None and seen.spec.model.champion_alias
     ):
         return status
-    return _update(status, decision=decision.model_copy(update={"performed": True}))
+    return records.update(status, decision=decision.model_copy(update={"performed": True}))
 
 
 def finish_return(seen: Observation, status: Status, now: datetime) -> Status:
@@ -409,7 +390,7 @@ def finish_return(seen: Observation, status: Status, now: datetime) -> Status:
     if final is not None:
         # The numbers stay to be read, the machinery goes.
         final = final.model_copy(update={"state": None})
-    return _update(
+    return records.update(
         status,
         candidate=None,
         step=None,
@@ -437,8 +418,10 @@ def withdraw(seen: Observation, status: Status, now: datetime) -> Status:
     else:
         reason = Reason.SUPERSEDING
         message = f"version {wish.version} ({wanted}) is asked for instead"
-    decision = _decision(DecisionVerb.WITHDRAW, status.candidate.revision, reason, message, now)
-    return _update(
+    decision = records.decision(
+        DecisionVerb.WITHDRAW, status.candidate.revision, reason, message, now
+    )
+    return records.update(
         status, decision=decision, history=_tried(status, DecidedBy.REVERT, message, now)
     )
 
@@ -459,7 +442,7 @@ def _tried(
         decided_by=decided_by,
         message=cut(message, 1024),
     )
-    return (entry, *status.history)[:HISTORY]
+    return (entry, *status.history)[: records.HISTORY]
 
 
 def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status:
@@ -468,9 +451,9 @@ def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status
     if wish is None or champion is None or champion.since is None or decision is None:
         return status
     promoted = decision.performed and decision.verb is not DecisionVerb.START
-    if status.candidate is not None or not promoted:
+    if status.candidate is not None or not promoted or facts.on_probation(seen, status, now=now):
         return status
-    arm = _arm(seen, wish)
+    arm = records.arm_of(seen, wish)
     if arm.revision == champion.revision or facts.rejection_of(seen, status, wish) is not None:
         return status
     rollout_id = names.digest({"revision": arm.revision, "time": format_time(now)})[:12]
@@ -479,12 +462,12 @@ def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status
     )
     message = f"version {arm.version} is asked for; version {champion.version} serves"
     state = analysis.start(steps.rules(seen.spec), now=now)
-    started = _update(
+    started = records.update(
         status,
         candidate=candidate,
         step=None,
         inputs=None,
-        decision=_decision(
+        decision=records.decision(
             DecisionVerb.START,
             arm.revision,
             Reason.CANDIDATE_FOUND,
@@ -503,7 +486,7 @@ def compare_inputs(seen: Observation, status: Status, now: datetime) -> Status:
     compared = inputs.compare(
         seen.columns.get(status.champion.revision), seen.columns.get(status.candidate.revision)
     )
-    return status if compared is None else _update(status, inputs=compared)
+    return status if compared is None else records.update(status, inputs=compared)
 
 
 def roll_back_on_evidence(seen: Observation, status: Status, now: datetime) -> Status:
@@ -545,22 +528,12 @@ def _roll_back(
     if candidate is None or champion is None:
         return status
     message = f"{finding.message}; traffic returned to version {champion.version}"
-    entry = Rejected(
-        version=candidate.version,
-        revision=candidate.revision,
-        hash=facts.content_of(seen, candidate),
-        reason=finding.reason.value,
-        time=format_time(now),
-        e=status.analysis.e if status.analysis is not None else None,
-        message=cut(message, 1024),
-    )
-    others = tuple(each for each in status.rejected if each.hash != entry.hash)
-    return _update(
+    return records.update(
         status,
-        decision=_decision(
+        decision=records.decision(
             DecisionVerb.ROLL_BACK, candidate.revision, finding.reason, message, now
         ),
-        rejected=(entry, *others)[:REJECTIONS],
+        rejected=records.rejected(seen, status, candidate, finding, message, now),
         history=_tried(status, decided_by, message, now),
     )
 
@@ -598,10 +571,10 @@ def _go_to(
     if candidate is None:
         return status
     message = f"weight {step.weight} % (step {step.label}): {why}"
-    moved = _update(
+    moved = records.update(
         status,
         step=step,
-        decision=_decision(DecisionVerb.ADVANCE, candidate.revision, reason, message, now),
+        decision=records.decision(DecisionVerb.ADVANCE, candidate.revision, reason, message, now),
     )
     if state is None:
         return moved
@@ -617,7 +590,7 @@ def finish_advance(seen: Observation, status: Status, now: datetime) -> Status:
         return status
     if not traffic.in_place(seen, traffic.desired(status)):
         return status
-    return _update(
+    return records.update(
         status,
         decision=decision.model_copy(update={"performed": True}),
         step=step.model_copy(update={"since": format_time(now)}),
@@ -636,7 +609,7 @@ def advance(seen: Observation, status: Status, now: datetime) -> Status:
     if view is None:
         return status
     if view.pause:
-        return _update(status, step=step.model_copy(update={"paused": True}))
+        return records.update(status, step=step.model_copy(update={"paused": True}))
     if not view.advance:
         return status
     following = steps.next_step(seen.spec, step.weight or 0)
@@ -652,33 +625,21 @@ def _promoted(seen: Observation, status: Status, now: datetime) -> Status:
         return status
     since = format_time(now)
     message = judgement.promotion_sentence(candidate, status.analysis)
-    entry = HistoryEntry(
-        version=candidate.version,
-        revision=candidate.revision,
-        from_=since,
-        max_weight=100,
-        decided_by=DecidedBy.VERDICT,
-        message=message,
-    )
-    closed = tuple(
-        old.model_copy(update={"to": since})
-        if old.revision == champion.revision and old.to is None
-        else old
-        for old in status.history
-    )
-    final = status.analysis
+    history = records.closed(status, champion.revision, now)
+    final, probation = status.analysis, seen.spec.strategy.probation
     arm = Arm(**{**candidate.model_dump(exclude={"rollout_id"}), "since": since})
-    return _update(
+    return records.update(
         status,
         champion=arm,
         candidate=None,
+        previous=champion,
         step=None,
         inputs=None,
-        analysis=final.model_copy(update={"state": None}) if final is not None else None,
-        decision=_decision(
+        analysis=final.model_copy(update={} if probation else {"state": None}) if final else None,
+        decision=records.decision(
             DecisionVerb.PROMOTE, candidate.revision, Reason.ROLLOUT_COMPLETE, message, now
         ),
-        history=(entry, *closed)[:HISTORY],
+        history=records.began(arm, history, DecidedBy.VERDICT, message, now),
     )
 
 
@@ -687,6 +648,8 @@ TRANSITIONS: Sequence[Transition] = (
     answer_request,  # abort beats everything that follows
     roll_back_on_evidence,
     roll_back_unhealthy,
+    returns.from_probation,
+    returns.when_wanted_again,
     adopt_champion,
     start_of_champion,
     finish_promotion,
@@ -696,6 +659,7 @@ TRANSITIONS: Sequence[Transition] = (
     finish_advance,
     begin_steps,
     advance,
+    returns.end_probation,
     choose_candidate,
 )
 """In this order, one a pass; each returns the status it was given when it does not apply."""
@@ -716,6 +680,10 @@ def _requeue(seen: Observation, status: Status, now: datetime) -> timedelta | No
             steps.rules(seen.spec), warm_until=facts.warm_until(seen, status), now=now
         )
         due = (state.time or now) + interval
+        return max(due - now, timedelta(milliseconds=100))
+    ends = facts.probation_ends(seen, status)
+    if ends is not None and now < ends:
+        due = min(ends, _next_on_probation(seen, state, now)) if state is not None else ends
         return max(due - now, timedelta(milliseconds=100))
     return work.next_cleanup(seen, status, now=now) or _next_promotion(seen, status, now)
 
@@ -748,9 +716,23 @@ def _events(before: Status, after: Status) -> tuple[Event, ...]:
                 warning=not done,
             )
         )
+    if _evidence_ended(before, after):
+        events.append(Event(Reason.PROBATION_ENDED, "the old champion is taken away"))
     if before.candidate is None and after.candidate is not None:
         events.append(Event(Reason.ROLLOUT_STARTED, f"rollout {after.candidate.rollout_id}"))
     return tuple(events)
+
+
+def _evidence_ended(before: Status, after: Status) -> bool:
+    """Whether a probation went by: its evidence is dropped and nothing was decided."""
+    states = [
+        status.analysis is not None and bool(status.analysis.state) for status in (before, after)
+    ]
+    return states == [True, False] and before.decision == after.decision
+
+
+RETURNS = (Reason.UNDONE, Reason.SUPERSEDING, Reason.OBJECTIVE_MISSED, Reason.CANDIDATE_UNHEALTHY)
+"""Why all traffic goes back to the previous champion at once."""
 
 
 def _decision_events(before: Status, decision: Decision) -> list[Event]:
@@ -761,14 +743,15 @@ def _decision_events(before: Status, decision: Decision) -> list[Event]:
         or (before.decision.verb is not verb)
     )
     if fresh:
+        back = decision.reason in {reason.value for reason in RETURNS}
         reason = {
-            DecisionVerb.START: Reason.CANDIDATE_FOUND,
+            DecisionVerb.START: Reason.ROLL_BACK_DECIDED if back else Reason.CANDIDATE_FOUND,
             DecisionVerb.ADVANCE: Reason.STEP_ADVANCED,
             DecisionVerb.PROMOTE: Reason.PROMOTED,
             DecisionVerb.ROLL_BACK: Reason.ROLL_BACK_DECIDED,
             DecisionVerb.WITHDRAW: Reason.CANDIDATE_WITHDRAWN,
         }[verb]
-        events = [Event(reason, message, warning=verb is DecisionVerb.ROLL_BACK)]
+        events = [Event(reason, message, warning=reason is Reason.ROLL_BACK_DECIDED)]
         if verb is DecisionVerb.ROLL_BACK and before.step is None:
             events.append(Event(Reason.CANDIDATE_REJECTED, message, warning=True))
         return events

@@ -12,7 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from linnet.api import labels
-from linnet.api.model_deployment import Arm, DecisionVerb, ModelDeploymentStatus, Rejected
+from linnet.api.model_deployment import (
+    Arm,
+    Decision,
+    DecisionVerb,
+    ModelDeploymentStatus,
+    Rejected,
+)
+from linnet.api.reasons import Reason
 from linnet.api.shared import parse_duration, parse_time
 from linnet.core.plan import (
     Action,
@@ -25,7 +32,7 @@ from linnet.core.plan import (
     SetVersionTag,
 )
 from linnet.core.registry import VersionView
-from linnet.core.rollout import resources, traffic
+from linnet.core.rollout import facts, resources, traffic
 from linnet.core.rollout.state import Observation, RevisionView
 from linnet.core.subset import covers
 
@@ -41,7 +48,11 @@ def actions(seen: Observation, status: Status, *, now: datetime) -> tuple[Action
     if status.champion is None:
         return ()
     route = tuple(_route(seen, status))
-    objects = (*_arm(seen, status.champion, seen.spec.server.replicas), *_candidate(seen, status))
+    objects = (
+        *_arm(seen, status.champion, seen.spec.server.replicas),
+        *_candidate(seen, status),
+        *_previous(seen, status, now),
+    )
     front = (*route, *objects) if traffic.returning(status) else (*objects, *route)
     return (
         *front,
@@ -71,6 +82,12 @@ def _candidate(seen: Observation, status: Status) -> Iterator[Action]:
     if status.candidate is None:
         return
     yield from _arm(seen, status.candidate, candidate_pods(seen, status))
+
+
+def _previous(seen: Observation, status: Status, now: datetime) -> Iterator[Action]:
+    """The old champion, as large as it was, for as long as the new one is on probation."""
+    if status.previous is not None and facts.on_probation(seen, status, now=now):
+        yield from _arm(seen, status.previous, seen.spec.server.replicas)
 
 
 def _arm(seen: Observation, arm: Arm, replicas: int) -> Iterator[Action]:
@@ -147,11 +164,20 @@ def alias_to_write(seen: Observation, status: Status) -> SetAlias | None:
         return None
     if champion is None or not alias or seen.alias_owner or seen.model is None:
         return None
-    if seen.model.aliases.get(alias) == champion.version:
+    named = seen.model.aliases.get(alias)
+    if named == champion.version:
+        return None
+    if _is_return(decision) and status.previous is not None and named != status.previous.version:
+        # It is given back only where it still names the version that went.
         return None
     if champion.version not in seen.model.versions:
         return None
     return SetAlias(model=seen.spec.model.name, alias=alias, version=champion.version)
+
+
+def _is_return(decision: Decision) -> bool:
+    """Whether a champion got its place without a rollout and is not the first."""
+    return decision.reason not in (Reason.FIRST_REVISION_STARTING, Reason.ROLLOUT_COMPLETE)
 
 
 def _alias(seen: Observation, status: Status) -> Iterator[Action]:
@@ -248,8 +274,11 @@ def remembered_rejections(seen: Observation) -> tuple[Rejected, ...]:
 # -- what nobody needs any more ------------------------------------------------------------------
 
 
-def _unneeded(seen: Observation, status: Status) -> list[RevisionView]:
-    needed = {arm.revision for arm in (status.champion, status.candidate) if arm is not None}
+def _unneeded(seen: Observation, status: Status, now: datetime) -> list[RevisionView]:
+    arms = [status.champion, status.candidate]
+    if facts.on_probation(seen, status, now=now):
+        arms.append(status.previous)
+    needed = {arm.revision for arm in arms if arm is not None}
     return [
         view
         for name, view in sorted(seen.revisions.items())
@@ -285,7 +314,7 @@ def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
 def next_cleanup(seen: Observation, status: Status, *, now: datetime) -> timedelta | None:
     """How long until pods are taken away; None when there are none to take."""
     due = _cleanup_time(seen, status)
-    left = _unneeded(seen, status) or _old_records(seen, status) or any(_other_front(seen))
+    left = _unneeded(seen, status, now) or _old_records(seen, status) or any(_other_front(seen))
     if due is None or not left:
         return None
     return max(due - now, timedelta(seconds=1))
@@ -295,7 +324,7 @@ def _cleanup(seen: Observation, status: Status, *, now: datetime) -> Iterator[Ac
     due = _cleanup_time(seen, status)
     if due is None or now < due:
         return
-    for view in _unneeded(seen, status):
+    for view in _unneeded(seen, status, now):
         if view.deployment is not None:
             yield DeleteObject(
                 kind="Deployment", name=view.name, uid=view.deployment["metadata"]["uid"]
