@@ -64,6 +64,8 @@ class FakeCluster:
         self.crash_after: int | None = None
         self.lose_after: int | None = None
         self.failing: dict[tuple[str, str], Exception] = {}
+        self.refusing: Exception | None = None
+        """What every write is answered with."""
         self.now = START
         self.version = 100
         self.manager = labels.status_field_manager(identity)
@@ -79,11 +81,14 @@ class FakeCluster:
     def mend(self) -> None:
         """No call fails any more."""
         self.failing.clear()
+        self.refusing = None
 
     def _check(self, verb: str, kind: str) -> None:
         self.calls.append(f"{verb} {kind}")
         if (verb, kind) in self.failing:
             raise self.failing[verb, kind]
+        if self.refusing is not None and verb not in ("get", "list"):
+            raise self.refusing
 
     def _stamp(self, obj: Manifest) -> None:
         self.version += 1
@@ -394,6 +399,8 @@ class Loop:
         self._seen: tuple[int, int, str] | None = None
         self._kinds: set[str] = set()
         self.invariants: list[Callable[[Self], None]] = []
+        self.unseen: Callable[[Manifest], bool] = lambda obj: False
+        """Objects of which lists and watches tell nothing now: the cache holds what it held."""
         self.past: dict[Key, Manifest] = {}
         """What lists and watches tell of an object in place of what it is now."""
         self.cluster.put(
@@ -437,11 +444,12 @@ class Loop:
             ours = obj["metadata"].get("labels", {}).get(labels.MANAGED_BY)
             if obj["kind"] in labels.OWNER_LABEL or ours:
                 alive.add(key_of(obj))
-                self.world.cache.update(self.past.get(key_of(obj), obj))
+                if not self.unseen(obj):
+                    self.world.cache.update(self.past.get(key_of(obj), obj))
         kinds = {key.kind for key in alive}
         for kind in kinds | self._kinds:
             for obj in self.world.cache.of_kind(kind):
-                if key_of(obj) not in alive:
+                if key_of(obj) not in alive and not self.unseen(dict(obj)):
                     self.world.cache.remove(obj)
         self._kinds = kinds
 
