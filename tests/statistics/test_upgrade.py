@@ -1,0 +1,43 @@
+"""Row 13: what an earlier operator left in the middle, this one brings to the same end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drift_stories import CASES
+from drift_stories import begin as begin_days
+from scenarios import STORIES, begin
+from simulation import TRAINING, TrainingSimulation
+from upgrade import GOLDEN, MAKERS, go_on
+
+FILES = sorted(GOLDEN.glob("*.json"))
+
+
+def _fresh(name: str) -> tuple[Any, int]:
+    """A world of the right kind, and the seconds after which its story is over."""
+    if "policy" in name:
+        return begin_days(CASES["two breaches of three train anew"]), 3 * 86_400
+    if "training" in name:
+        return TrainingSimulation(spec=TRAINING), 300
+    return begin(STORIES["a rollout"]), 400
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def test_an_upgrade_in_the_middle_changes_no_end(file: Path, name: str) -> None:
+    world, seconds = _fresh(name)
+    world = go_on(world, json.loads(file.read_text())[name])
+    expected = MAKERS[name]()
+    expected.run(seconds)
+    world.run(seconds)
+    assert world.facts() == expected.facts()
+    before = world.writes
+    world.run(300)
+    assert world.writes == before, world.cluster.writes[-3:]
+
+
+def test_there_is_something_to_upgrade_from() -> None:
+    assert FILES, "run `python tests/upgrade.py` with the code of the last release"
