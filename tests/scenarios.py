@@ -24,6 +24,12 @@ QUICK: Manifest = {
     "analysis": {"interval": "5s", "warmup": "2s"},
 }
 WITH_GATEWAY: Manifest = {**ROUTED, **QUICK}
+SHADOWED: Manifest = {
+    **WITH_GATEWAY,
+    "strategy": {
+        "steps": [{"shadow": {"percent": 50}, "hold": HOLD}, *QUICK["strategy"]["steps"][1:]]
+    },
+}
 KEPT: Manifest = {
     **WITH_GATEWAY,
     "strategy": {**QUICK["strategy"], "scaleDownDelay": "40s"},
@@ -161,6 +167,7 @@ STORIES: dict[str, Story] = {
         end=returned("1"),
         spec=ON_PROBATION,
     ),
+    "a shadow and then weights": _story((at_once, offered("2")), end=promoted("2"), spec=SHADOWED),
     "a rollout by replicas": _story(
         (at_once, offered("2")), end=promoted("2"), spec=WITHOUT_GATEWAY
     ),

@@ -559,7 +559,10 @@ class Simulation(Loop):
     def __post_init__(self) -> None:
         self.programmed: dict[str, int] = {}
         self.random = random.Random(self.seed)
-        self.counters: dict[str, dict[str, int]] = {}
+        self.counters: dict[tuple[str, str], dict[str, int]] = {}
+        """By pod and kind of traffic."""
+        self.mirror: tuple[str, int] | None = None
+        self.cohorts: list[str] = []
         self.served: dict[str, list[int]] = {}
         self.unanswered = 0
         self.pod_started: dict[str, datetime] = {}
@@ -658,7 +661,16 @@ class Simulation(Loop):
         self.programmed = {
             ref["name"]: ref["weight"] for ref in route["spec"]["rules"][-1]["backendRefs"]
         }
+        *others, last = route["spec"]["rules"]
         self.held |= {name for name, weight in self.programmed.items() if weight == 100}
+        copies = [each for each in last.get("filters", ()) if each["type"] == "RequestMirror"]
+        told = [each["requestMirror"] for each in copies]
+        self.mirror = next(
+            ((each["backendRef"]["name"][: -len("-mirror")], each["percent"]) for each in told),
+            None,
+        )
+        names = [rule["backendRefs"][0]["name"] for rule in others]
+        self.cohorts = [name[: -len("-cohort")] for name in names if name.endswith("-cohort")]
 
     def _users(self, seconds: float) -> None:
         count = int(self.rate * seconds)
@@ -671,11 +683,15 @@ class Simulation(Loop):
         picked = self.random.choices(names, told, k=count)
         for revision in names:
             self._serve(revision, picked.count(revision))
+        if self.mirror is not None:
+            self._serve(self.mirror[0], count * self.mirror[1] // 100, kind="mirrored")
+        for revision in self.cohorts:
+            self._serve(revision, count // 5, kind="cohort")
 
-    def _serve(self, revision: str, count: int) -> None:
+    def _serve(self, revision: str, count: int, *, kind: str = "weighted") -> None:
         pods = self._ready_pods(revision)
         if not pods:
-            self.unanswered += count
+            self.unanswered += count if kind != "mirrored" else 0
             return
         version = pods[0]["metadata"]["labels"][labels.MODEL_VERSION]
         behaviour = self._behaviour(version)
@@ -685,10 +701,12 @@ class Simulation(Loop):
                 sum(self.random.random() < rate for _ in range(part)) if rate else 0
                 for rate in (behaviour.bad, behaviour.slow, behaviour.high)
             )
-            counter = self.counters.setdefault(pod["metadata"]["uid"], {})
+            counter = self.counters.setdefault((pod["metadata"]["uid"], kind), {})
             for code, more in (("500", bad), ("200", part - bad), (SLOW, slow), (HIGH, high)):
                 if more:
                     counter[code] = counter.get(code, 0) + more
+            if kind == "mirrored":
+                continue
             tally = self.served.setdefault(version, [0, 0])
             tally[0] += part
             tally[1] += bad
@@ -729,19 +747,20 @@ class Simulation(Loop):
         return [self._page(target) for target in targets]
 
     def _page(self, target: ScrapeTarget) -> ScrapedPage:
-        counter = dict(self.counters.get(target.pod_uid, {}))
-        slow, high = counter.pop(SLOW, 0), counter.pop(HIGH, 0)
-        total = sum(counter.values())
-        edges = server.LATENCY_EDGES
-        upto = (total if e >= 0.2 else total - slow if e >= 0.01 else 0 for e in edges)
-        scores = [0] * len(server.PREDICTION_BUCKETS)
-        scores[2], scores[18] = total - high, high
+        requests, latency, scores = {}, {}, {}
+        for (uid, kind), counted in self.counters.items():
+            if uid == target.pod_uid:
+                requests[kind] = {c: n for c, n in counted.items() if c not in (SLOW, HIGH)}
+                total = sum(requests[kind].values())
+                slow, high = counted.get(SLOW, 0), counted.get(HIGH, 0)
+                edges = server.LATENCY_EDGES
+                upto = (total if e >= 0.2 else total - slow if e >= 0.01 else 0 for e in edges)
+                latency[kind] = (*upto, total)
+                buckets = [0] * len(server.PREDICTION_BUCKETS)
+                buckets[2], buckets[18] = total - high, high
+                scores[kind] = tuple(buckets)
         return ScrapedPage(
-            target=target,
-            started="1",
-            requests={"weighted": counter},
-            latency={"weighted": (*upto, total)},
-            scores={"weighted": tuple(scores)},
+            target=target, started="1", requests=requests, latency=latency, scores=scores
         )
 
     async def inputs(self, target: ScrapeTarget, model: str) -> Mapping[str, str] | None:

@@ -97,7 +97,7 @@ def write_down(world: Any) -> dict[str, Any]:
     if isinstance(world, Simulation):
         found |= {
             "behaviours": {name: asdict(each) for name, each in world.behaviours.items()},
-            "counters": world.counters,
+            "counters": [[*key, found] for key, found in world.counters.items()],
             "programmed": world.programmed,
             "held": sorted(world.held),
             "pods": {name: moment.isoformat() for name, moment in world.pod_started.items()},
@@ -122,7 +122,8 @@ def go_on(world: Any, found: Mapping[str, Any]) -> Any:
     world.registry.writes = found["writes"]
     if isinstance(world, Simulation):
         world.behaviours = {name: Behaviour(**each) for name, each in found["behaviours"].items()}
-        world.counters, world.programmed = found["counters"], found["programmed"]
+        world.counters = {(pod, kind): each for pod, kind, each in found["counters"]}
+        world.programmed = found["programmed"]
         world.held = set(found["held"])
         world.pod_started = {
             name: datetime.fromisoformat(moment) for name, moment in found["pods"].items()

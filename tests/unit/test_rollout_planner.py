@@ -32,7 +32,7 @@ def condition(plan: Plan[Any], kind: str) -> tuple[str, str, str]:
 
 REQUESTS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "promote": (
-        f"promote={CANDIDATE}", {}, "Done", "the weight goes to 25 %",
+        f"promote={CANDIDATE}", {}, "Done", "goes on to weight 25 %",
     ),
     "promote another": (
         f"promote={CHAMPION}", {}, "Refused", f"the candidate is {CANDIDATE}, not {CHAMPION}",

@@ -429,11 +429,11 @@ class Step(Model):
         ),
     )  # fmt: skip
 
-    shadow: Annotated[Shadow | None, Issue(3)] = None
+    shadow: Shadow | None = None
     """The candidate gets copies of requests, whose answers nobody sees."""
     weight: Percent | None = None
     """The candidate gets this share of the requests, in percent."""
-    cohort: Annotated[Cohort | None, Issue(3)] = None
+    cohort: Cohort | None = None
     """The candidate gets the requests with a certain header."""
     sticky: Annotated[Sticky | None, Issue(3)] = None
     """A client stays with the version that answered it first."""

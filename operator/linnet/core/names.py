@@ -28,6 +28,19 @@ def revision(deployment: str, version: str, revision_hash: str) -> str:
     return deployment[: LIMIT - _LONGEST_SUFFIX - len(tail)].rstrip("-") + tail
 
 
+def is_cohort(service: str) -> bool:
+    """Whether a Service is one for cohorts."""
+    return service.endswith(cohort(""))
+
+
+def revision_of(service: str) -> str:
+    """The revision that a Service for mirrored, direct or cohort traffic belongs to."""
+    for suffix in (mirror(""), direct(""), cohort("")):
+        if service.endswith(suffix):
+            return service.removesuffix(suffix)
+    return service
+
+
 def mirror(revision_name: str) -> str:
     """Service of the port that takes mirrored copies."""
     return f"{revision_name}-mirror"

@@ -32,8 +32,6 @@ from linnet.shell.world import World
 
 Manifest = Mapping[str, Any]
 ModelT = TypeVar("ModelT", bound=Model)
-WEIGHTED = "weighted"
-"""The kind of traffic that is evidence for weights."""
 
 
 def _pod_environment(settings: Settings) -> dict[str, str]:
@@ -432,16 +430,18 @@ async def counters(seen: rollout.Observation, world: World) -> rollout.Observati
         if pod.address
     ]
     pages = await world.metrics.scrape(targets)
+    kinds = dict(zip(Role, traffic.counted_kinds(status), strict=True))
     samples = tuple(
         PodSample(
             pod_uid=page.target.pod_uid,
             started=page.started,
-            role=roles[page.target.revision],
-            codes=page.requests.get(WEIGHTED, {}),
-            latency=page.latency.get(WEIGHTED, ()),
-            scores=page.scores.get(WEIGHTED, ()),
+            role=role,
+            codes=page.requests.get(kinds[role], {}),
+            latency=page.latency.get(kinds[role], ()),
+            scores=page.scores.get(kinds[role], ()),
         )
         for page in pages
+        for role in (roles[page.target.revision],)
     )
     return replace(seen, samples=samples)
 

@@ -61,8 +61,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.server.workers", {"server": {"workers": 2}}),
         ("spec.features", {"features": {}}),
         ("spec.predictionLog", {"predictionLog": {"uri": "s3://a"}}),
-        ("spec.strategy.steps[0].shadow", {"strategy": {"steps": [{"shadow": {}}, {"weight": 100}]}}),
-        ("spec.strategy.steps[0].cohort", {"strategy": {"steps": [{"cohort": {"header": "h", "championValue": "a", "candidateValue": "b"}}]}}),
         ("spec.strategy.steps[0].sticky", {"strategy": {"steps": [{"weight": 5, "sticky": {"cookie": "c"}}]}}),
         ("spec.strategy.holdback", {"strategy": {"holdback": {"percent": 5, "duration": "1h"}}}),
         *(

@@ -104,6 +104,8 @@ class Rules:
     horizon: int
     """T of the change-point mixture; used when a rollout starts and frozen in its state."""
     dispersion: Dispersion = Dispersion()
+    phases: int = 1
+    """Kinds of traffic that are compared one after another, each with evidence of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +297,8 @@ class State:
     series: Mapping[str, Mapping[str, Counters]] = field(default_factory=dict)
     read: Mapping[Role, datetime] = field(default_factory=dict)
     """When each arm was last read."""
+    earlier: tuple[float, ...] = ()
+    """Logarithms of the evidence of phases that are over."""
     max_log_e: float = 0.0
     step_requests: int = 0
     """Candidate requests since the weight last changed, warming ones included."""
@@ -370,6 +374,16 @@ def change_weight(state: State) -> State:
     """The state when the weight changes: open blocks are dropped, evidence is kept."""
     processes = {name: process.discard_open() for name, process in state.processes.items()}
     return replace(state, processes=processes, step_requests=0)
+
+
+def change_kind(state: State, rules: Rules) -> State:
+    """The state when another kind of traffic is compared: what was found so far stays a part."""
+    return State(
+        horizon=state.horizon,
+        since=state.since,
+        earlier=(*state.earlier, _phase_log_e(state, rules)),
+        max_log_e=state.max_log_e,
+    )
 
 
 def resume(state: State, rules: Rules) -> State:
@@ -525,7 +539,15 @@ def log_metric(state: State, rule: MetricRule, rules: Rules) -> float:
 
 
 def mean_log_e(state: State, rules: Rules) -> float:
-    """Logarithm of the weighted mean of all e-values: rule 1 compares it with 1/alpha."""
+    """Logarithm of the mean of all e-values: rule 1 compares it with 1/alpha.
+
+    Phases count alike, those to come as one: alpha bounds the whole rollout, whatever its phases.
+    """
+    to_come = max(0, rules.phases - len(state.earlier) - 1)
+    return evidence.log_mean((*state.earlier, _phase_log_e(state, rules), *[0.0] * to_come))
+
+
+def _phase_log_e(state: State, rules: Rules) -> float:
     parts: list[tuple[float, float]] = []
     for rule in rules.metrics:
         parts.append((rule.importance, log_metric(state, rule, rules)))
@@ -660,6 +682,7 @@ def dump(state: State) -> str:
         "since": state.since.isoformat(),
         "time": state.time.isoformat() if state.time else None,
         "max": state.max_log_e,
+        "e": list(state.earlier),
         "n": state.step_requests,
         "d": list(state.drain) if state.drain else None,
         "q": {name: list(edges) for name, edges in sorted(state.edges.items())},
@@ -689,6 +712,7 @@ def load(text: str) -> State:
         since=datetime.fromisoformat(body["since"]),
         time=datetime.fromisoformat(body["time"]) if body["time"] else None,
         max_log_e=body["max"],
+        earlier=tuple(body.get("e", ())),
         step_requests=body["n"],
         drain=(body["d"][0], body["d"][1]) if body["d"] else None,
         edges={name: tuple(edges) for name, edges in body.get("q", {}).items()},

@@ -61,7 +61,7 @@ def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None
         )
     if facts.wish_of(seen) is None:
         return HoldView(Reason.MODEL_NOT_FOUND, "the version asked for is gone: nothing advances")
-    rule = steps.hold_of(steps.at_weight(seen.spec, step.weight or 0))
+    rule = steps.hold_of(steps.present(seen.spec, step))
     held = now - parse_time(step.since)
     if step.weight == steps.FULL:
         until = format_time(parse_time(step.since) + rule.minimum)

@@ -25,6 +25,7 @@ from linnet.api.model_deployment import (
     ModelDeploymentStatus,
     OddsRatio,
     Replicas,
+    StepKind,
     StepStatus,
     TrafficStatus,
     Verdict,
@@ -115,11 +116,19 @@ def _traffic(seen: Observation, status: Status) -> tuple[TrafficStatus, ...]:
         if revision in versions and weight > 0
     ]
     told = sorted(shares, key=lambda share: -share[1])[:MOST_SHARES]
-    return tuple(
+    weighted = tuple(
         TrafficStatus(revision=revision, version=versions[revision], weight=weight)
         for revision, weight in shares
         if (revision, weight) in told
     )
+    mirror = seen.traffic.mirror
+    if mirror is None or mirror[0] not in versions:
+        return weighted
+    revision, percent = mirror
+    copies = TrafficStatus(
+        revision=revision, version=versions[revision], weight=0, mirror_percent=percent
+    )
+    return (*weighted, copies)
 
 
 def _weight(seen: Observation, status: Status) -> int | None:
@@ -384,7 +393,16 @@ def _rollout_reason(seen: Observation, status: Status) -> tuple[Reason, str]:
             _preparing_message(seen, candidate) if candidate is not None else "preparing"
         )
     if seen.spec.paused or step.paused:
-        return Reason.PAUSED, f"version {version} is held at {step.weight} %"
+        return Reason.PAUSED, f"version {version} is held at {step.weight or 0} %"
+    if step.kind is StepKind.SHADOW:
+        return Reason.SHADOWING, (
+            f"version {version} gets copies of requests (step {step.label}); "
+            f"{_evidence_message(status)}"
+        )
+    if step.kind is StepKind.COHORT:
+        return Reason.CANARY_IN_PROGRESS, (
+            f"version {version} answers its cohort (step {step.label}); {_evidence_message(status)}"
+        )
     return Reason.CANARY_IN_PROGRESS, (
         f"version {version} takes {step.weight} % (step {step.label}); {_evidence_message(status)}"
     )
@@ -543,7 +561,7 @@ def _resolved(seen: Observation) -> Condition:
 
 def _programmed(seen: Observation, status: Status) -> Condition:
     view = seen.traffic
-    ok = view.programmed and traffic.in_place(seen, traffic.desired(status))
+    ok = view.programmed and traffic.in_place(seen, status)
     if ok:
         return _say(kinds.TRAFFIC_PROGRAMMED, Truth.TRUE, view.reason, view.message)
     reason = view.reason if not view.programmed else Reason.WAITING

@@ -26,6 +26,7 @@ from linnet.api.model_deployment import (
     DecisionVerb,
     HistoryEntry,
     ModelDeploymentStatus,
+    StepKind,
     StepStatus,
     Verdict,
 )
@@ -81,7 +82,7 @@ FACTS = (
 
 def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
     """What to record, or what to perform, and when to look again."""
-    finding = admission.finding(seen)
+    finding = _refusal(seen)
     if finding is not None:
         return _stand_still(seen, finding, now)
     status = record(seen, now)
@@ -99,6 +100,10 @@ def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
         conditions=view.conditions,
         requeue_after=_requeue(seen, status, now),
     )
+
+
+def _refusal(seen: Observation) -> Finding | None:
+    return admission.finding(seen) or policy.needs_a_route(seen.spec)
 
 
 def _facts(status: Status) -> tuple[object, ...]:
@@ -134,7 +139,7 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     """Whether this pass reads counters: the interval is over, every recorded decision performed."""
     status = seen.status
     state = facts.state_of(status)
-    if state is None or admission.finding(seen) is not None:
+    if state is None or _refusal(seen) is not None:
         return False
     if status.candidate is None:
         on_probation = facts.on_probation(seen, status, now=now)
@@ -144,7 +149,7 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     if status.step is None:
         revision = seen.revisions.get(status.candidate.revision)
         return not state.started and revision is not None and _has_all_pods(seen, status, revision)
-    if not traffic.in_place(seen, traffic.desired(status)):
+    if not traffic.in_place(seen, status):
         return False
     rules = steps.rules(seen.spec)
     interval = analysis.scrape_interval(rules, warm_until=facts.warm_until(seen, status), now=now)
@@ -206,11 +211,11 @@ def _promote(seen: Observation, status: Status, asked: Request, now: datetime) -
         problem = "the candidate is not ready yet"
     if problem is None and status.step is not None and status.step.weight == steps.FULL:
         problem = "the candidate already has 100 %"
-    following = steps.next_step(seen.spec, (status.step.weight or 0) if status.step else 0)
+    following = steps.following(seen.spec, status.step)
     if problem is not None or following is None:
         return _answer(status, asked, RequestOutcome.REFUSED, problem or "no further step")
     moved = _go_to(seen, status, following, Reason.REQUEST_DONE, "promote was requested", now)
-    return _answer(moved, asked, RequestOutcome.DONE, f"the weight goes to {following.weight} %")
+    return _answer(moved, asked, RequestOutcome.DONE, f"goes on to {_told(following)}")
 
 
 def _abort(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
@@ -330,7 +335,7 @@ def start_of_champion(seen: Observation, status: Status, now: datetime) -> Statu
         revision is not None
         and len(revision.ready_pods) > 0
         and seen.traffic.programmed
-        and traffic.in_place(seen, traffic.desired(status))
+        and traffic.in_place(seen, status)
     )
     if not serving:
         return status
@@ -383,7 +388,7 @@ def finish_return(seen: Observation, status: Status, now: datetime) -> Status:
     drained = (state is not None and state.drain is not None and state.drain[1] > 0) or (
         now >= parse_time(decision.time) + DRAIN_LIMIT
     )
-    back = seen.traffic.observed and traffic.in_place(seen, traffic.desired(status))
+    back = seen.traffic.observed and traffic.in_place(seen, status)
     if not (never_served or (back and drained)):
         return status
     final = status.analysis
@@ -438,7 +443,7 @@ def _tried(
         revision=candidate.revision,
         from_=candidate.since,
         to=format_time(now),
-        max_weight=step.weight,
+        max_weight=step.weight or 0,
         decided_by=decided_by,
         message=cut(message, 1024),
     )
@@ -553,7 +558,7 @@ def begin_steps(seen: Observation, status: Status, now: datetime) -> Status:
         return status
     if seen.spec.strategy.require_compatible_inputs and inputs.block(status.inputs):
         return status
-    first = steps.next_step(seen.spec, 0)
+    first = steps.following(seen.spec, None)
     if first is None:
         return status
     return _go_to(seen, status, first, Reason.STEP_ADVANCED, "the candidate is ready", now)
@@ -570,7 +575,7 @@ def _go_to(
     candidate, state = status.candidate, facts.state_of(status)
     if candidate is None:
         return status
-    message = f"weight {step.weight} % (step {step.label}): {why}"
+    message = f"{_told(step)} (step {step.label}): {why}"
     moved = records.update(
         status,
         step=step,
@@ -578,7 +583,21 @@ def _go_to(
     )
     if state is None:
         return moved
-    return _with_state(seen, moved, analysis.change_weight(state), now)
+    rules, before = steps.rules(seen.spec), status.step
+    if before is None and step.kind is StepKind.COHORT:
+        # The baseline is of weighted requests.
+        after = analysis.start(rules, now=state.since)
+    elif before is None or before.kind is step.kind:
+        after = analysis.change_weight(state)
+    else:
+        after = analysis.change_kind(state, rules)
+    return _with_state(seen, moved, after, now)
+
+
+def _told(step: StepStatus) -> str:
+    """What a step does, in words."""
+    words = {StepKind.SHADOW: "copies of requests", StepKind.COHORT: "a cohort"}
+    return words.get(step.kind, f"weight {step.weight} %")
 
 
 def finish_advance(seen: Observation, status: Status, now: datetime) -> Status:
@@ -588,7 +607,7 @@ def finish_advance(seen: Observation, status: Status, now: datetime) -> Status:
         return status
     if decision.verb is not DecisionVerb.ADVANCE or not seen.traffic.programmed:
         return status
-    if not traffic.in_place(seen, traffic.desired(status)):
+    if not traffic.in_place(seen, status):
         return status
     return records.update(
         status,
@@ -612,7 +631,7 @@ def advance(seen: Observation, status: Status, now: datetime) -> Status:
         return records.update(status, step=step.model_copy(update={"paused": True}))
     if not view.advance:
         return status
-    following = steps.next_step(seen.spec, step.weight or 0)
+    following = steps.following(seen.spec, step)
     if following is not None:
         return _go_to(seen, status, following, Reason.STEP_ADVANCED, view.message, now)
     return _promoted(seen, status, now)

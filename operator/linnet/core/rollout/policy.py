@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from linnet_server import contract
 
+from linnet.api.model_deployment import ModelDeploymentSpec
 from linnet.api.reasons import Reason
 from linnet.core.plan import Finding
 from linnet.core.rollout.state import PodView, RevisionView
@@ -17,6 +18,21 @@ UNREADY_LIMIT = timedelta(seconds=60)
 _PULL_REASONS = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}
 )
+
+
+def needs_a_route(spec: ModelDeploymentSpec) -> Finding | None:
+    """A shadow step without a gateway, which this version cannot copy requests for."""
+    if spec.route is not None:
+        return None
+    for index, step in enumerate(spec.strategy.steps):
+        if step.shadow is not None:
+            return Finding(
+                Reason.NOT_YET_SUPPORTED,
+                f"spec.strategy.steps[{index}].shadow without spec.route is not supported by this "
+                "version of Linnet: add a route, or remove the step",
+                stalled=True,
+            )
+    return None
 
 
 def own_fault(revision: RevisionView, *, now: datetime) -> Finding | None:

@@ -272,11 +272,14 @@ def make_route(
     *,
     rollout_id: str,
     tester: str | None = None,
+    mirror: tuple[str, int] | None = None,
+    cohorts: Sequence[tuple[str, str, str]] = (),
 ) -> Manifest:
     """The HTTPRoute with these shares by revision, which sum to 100.
 
     `tester` is the revision that answers requests with `strategy.testHeader`, on a port of its own:
-    they are no evidence.
+    they are no evidence. `mirror` names the revision that gets copies of so many percent of the
+    requests; `cohorts` are header, value and the revision that answers requests with it.
     """
     route = seen.spec.route
     if route is None:
@@ -291,12 +294,14 @@ def make_route(
         {"name": revision, "port": labels.PORT_SERVICE, "weight": weight}
         for revision, weight in weights
     ]
-    rules = [_rule(route, refs)]
+    rules = [_rule(route, refs, mirror=mirror)]
+    for name, value, revision in reversed(cohorts):
+        ref = {"name": names.cohort(revision), "port": labels.PORT_SERVICE, "weight": 1}
+        rules.insert(0, _rule(route, [ref], header=(name, value)))
     header = seen.spec.strategy.test_header
     if header is not None and tester is not None:
         direct = {"name": names.direct(tester), "port": labels.PORT_SERVICE, "weight": 1}
-        match = [{"type": "Exact", "name": header.name, "value": header.value}]
-        rules.insert(0, _rule(route, [direct], headers=match))
+        rules.insert(0, _rule(route, [direct], header=(header.name, header.value)))
     spec: dict[str, Any] = {"parentRefs": parents, "rules": rules}
     if route.hostnames:
         spec["hostnames"] = list(route.hostnames)
@@ -315,7 +320,11 @@ def make_route(
 
 
 def _rule(
-    route: Route, refs: Sequence[Manifest], *, headers: Sequence[Manifest] | None = None
+    route: Route,
+    refs: Sequence[Manifest],
+    *,
+    header: tuple[str, str] | None = None,
+    mirror: tuple[str, int] | None = None,
 ) -> Manifest:
     """One rule of the route; what is not asked for is written empty, so that it goes when it goes.
 
@@ -323,17 +332,18 @@ def _rule(
     """
     prefix = route.path_prefix
     match: dict[str, Any] = {"path": {"type": "PathPrefix", "value": prefix}}
-    if headers is not None:
-        match["headers"] = headers
+    if header is not None:
+        match["headers"] = [{"type": "Exact", "name": header[0], "value": header[1]}]
     rewrite = {
         "type": "URLRewrite",
         "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
     }
-    return {
-        "matches": [match],
-        "filters": [rewrite] if prefix != "/" else [],
-        "backendRefs": refs,
-    }
+    filters: list[Manifest] = [rewrite] if prefix != "/" else []
+    if mirror is not None:
+        copies = {"name": names.mirror(mirror[0]), "port": labels.PORT_SERVICE}
+        request = {"backendRef": copies, "percent": mirror[1]}
+        filters.append({"type": "RequestMirror", "requestMirror": request})
+    return {"matches": [match], "filters": filters, "backendRefs": refs}
 
 
 def make_service(seen: Observation, *, revision: str | None) -> Manifest:

@@ -124,6 +124,10 @@ class TrafficView:
     exists: bool = False
     weights: Mapping[str, int] = field(default_factory=dict)
     """Share in percent by revision, as it lies in the route (or as pods realise it)."""
+    mirror: tuple[str, int] | None = None
+    """The revision that gets copies, and of which share of the requests."""
+    cohort: str | None = None
+    """The revision that answers the candidate's cohort."""
     observed: bool = False
     """Every parent has seen exactly this route, whatever it thinks of it."""
     programmed: bool = False

@@ -17,6 +17,7 @@ from linnet.api.model_deployment import (
     ModelDeploymentSpec,
     OnTimeout,
     Step,
+    StepKind,
     StepStatus,
 )
 from linnet.api.model_deployment import Dispersion as Given
@@ -26,6 +27,7 @@ from linnet.core.rollout.analysis import Dispersion, MetricKind, MetricRule, Rul
 FULL = 100
 DEFAULT_MINIMUM_REQUESTS = 200
 DEFAULT_MAXIMUM = timedelta(minutes=10)
+DEFAULT_SHADOW = timedelta(minutes=30)
 DEFAULT_FULL_HOLD = timedelta(seconds=60)
 SHORTEST_HORIZON = 100
 DEFAULT_MARGINS = {MetricKind.ERROR_RATE: "2", MetricKind.LATENCY: "1.5"}
@@ -46,6 +48,9 @@ def hold_of(step: Step | None) -> HoldRule:
     """The hold of a step; the defaults alone where the step is no longer in the spec."""
     hold = step.hold if step is not None else None
     full = step is not None and step.weight == FULL
+    kind = kind_of(step) if step is not None else StepKind.WEIGHT
+    longest = DEFAULT_SHADOW if kind is StepKind.SHADOW else DEFAULT_MAXIMUM
+    ends = AdvanceWhen.REQUEST if kind is StepKind.COHORT else AdvanceWhen.EVIDENCE_OR_TIMEOUT
 
     def length(text: str | None, default: timedelta) -> timedelta:
         return parse_duration(text) if text is not None else default
@@ -54,15 +59,22 @@ def hold_of(step: Step | None) -> HoldRule:
         minimum=length(
             hold.min_duration if hold else None, DEFAULT_FULL_HOLD if full else timedelta()
         ),
-        maximum=length(hold.max_duration if hold else None, DEFAULT_MAXIMUM),
+        maximum=length(hold.max_duration if hold else None, longest),
         requests=(
             hold.min_candidate_requests
             if hold and hold.min_candidate_requests is not None
             else DEFAULT_MINIMUM_REQUESTS
         ),
-        advance_when=(hold.advance_when if hold else None) or AdvanceWhen.EVIDENCE_OR_TIMEOUT,
+        advance_when=(hold.advance_when if hold else None) or ends,
         on_timeout=(hold.on_timeout if hold else None) or OnTimeout.ADVANCE,
     )
+
+
+def kind_of(step: Step) -> StepKind:
+    """What a step does."""
+    if step.shadow is not None:
+        return StepKind.SHADOW
+    return StepKind.COHORT if step.cohort is not None else StepKind.WEIGHT
 
 
 def at_weight(spec: ModelDeploymentSpec, weight: int) -> Step | None:
@@ -70,12 +82,39 @@ def at_weight(spec: ModelDeploymentSpec, weight: int) -> Step | None:
     return next((step for step in spec.strategy.steps if step.weight == weight), None)
 
 
+def present(spec: ModelDeploymentSpec, step: StepStatus) -> Step | None:
+    """The step of the spec that a rollout stands at; None where it was edited away.
+
+    A weight is found by itself, a step without one by its place.
+    """
+    if step.kind is StepKind.WEIGHT:
+        return at_weight(spec, step.weight or 0)
+    given = spec.strategy.steps
+    found = given[step.index - 1] if step.index <= len(given) else None
+    return found if found is not None and kind_of(found) is step.kind else None
+
+
+def following(spec: ModelDeploymentSpec, step: StepStatus | None) -> StepStatus | None:
+    """The step after this one, the first for None; None where the rollout is at 100 percent."""
+    if step is not None and step.kind is StepKind.WEIGHT:
+        return next_step(spec, step.weight or 0)
+    given, index = spec.strategy.steps, step.index if step is not None else 0
+    if index >= len(given):
+        return next_step(spec, 0)
+    return _status_of(given[index], index + 1, len(given))
+
+
+def _status_of(step: Step, index: int, count: int) -> StepStatus:
+    label = f"{index}/{count}"
+    return StepStatus(index=index, of=count, label=label, kind=kind_of(step), weight=step.weight)
+
+
 def next_step(spec: ModelDeploymentSpec, weight: int) -> StepStatus | None:
     """The first step above this weight; None where the rollout is at 100 percent."""
     count = len(spec.strategy.steps)
     for index, step in enumerate(spec.strategy.steps, start=1):
         if step.weight is not None and step.weight > weight:
-            return StepStatus(index=index, of=count, label=f"{index}/{count}", weight=step.weight)
+            return _status_of(step, index, count)
     return None
 
 
@@ -85,11 +124,12 @@ def edited(spec: ModelDeploymentSpec, step: StepStatus) -> StepStatus | None:
     It jumps to the first step above the current weight and never lowers a weight silently. Where
     only 100 percent is left it holds at the current weight for one full hold first.
     """
-    weight = step.weight or 0
-    if at_weight(spec, weight) is not None:
+    if present(spec, step) is not None:
         return None
-    following = next_step(spec, weight)
-    return following if following is not None and following.weight != FULL else None
+    if step.kind is not StepKind.WEIGHT:
+        return next_step(spec, 0)
+    after = next_step(spec, step.weight or 0)
+    return after if after is not None and after.weight != FULL else None
 
 
 def rules(spec: ModelDeploymentSpec) -> Rules:
@@ -112,6 +152,7 @@ def rules(spec: ModelDeploymentSpec) -> Rules:
         warmup=parse_duration(analysis.warmup),
         horizon=max(SHORTEST_HORIZON, math.ceil(ramp / interval)),
         dispersion=_dispersion(analysis.dispersion),
+        phases=len({kind_of(step) for step in spec.strategy.steps}),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from linnet.api import labels
@@ -11,14 +12,19 @@ from linnet.api.model_deployment import (
     ModelDeploymentSpec,
     ModelDeploymentStatus,
     Route,
+    StepKind,
 )
 from linnet.api.reasons import Reason
+from linnet.core import names
+from linnet.core.rollout import steps
 from linnet.core.rollout.state import Observation, RevisionView, TrafficView
 
 Manifest = Mapping[str, Any]
 Shares = tuple[tuple[str, int], ...]
 """(revision, percent), champion first; the percents sum to 100."""
 
+WEIGHTED, MIRRORED, COHORT = "weighted", "mirrored", "cohort"
+"""Kinds of traffic, as servers count them by the port of arrival."""
 RETURNING = (DecisionVerb.ROLL_BACK, DecisionVerb.WITHDRAW)
 
 
@@ -40,6 +46,35 @@ def desired(status: ModelDeploymentStatus) -> Shares:
     if status.candidate is None or weight == 0 or returning(status):
         return ((champion, 100),)
     return ((champion, 100 - weight), (status.candidate.revision, weight))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a route does beside its weights."""
+
+    mirror: tuple[str, int] | None = None
+    """The revision that gets copies, and of which share of the requests."""
+    cohort: str | None = None
+    """The revision that answers the candidate's cohort."""
+
+
+def extras(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Extras:
+    """What the recorded step asks for beside weights; nothing while traffic returns."""
+    candidate, step = status.candidate, status.step
+    if candidate is None or step is None or returning(status):
+        return Extras()
+    given = steps.present(spec, step)
+    if given is not None and given.shadow is not None:
+        return Extras(mirror=(candidate.revision, given.shadow.percent))
+    return Extras(cohort=candidate.revision if step.kind is StepKind.COHORT else None)
+
+
+def counted_kinds(status: ModelDeploymentStatus) -> tuple[str, str]:
+    """The kinds of traffic of champion and candidate that are compared now."""
+    kind = status.step.kind if status.step is not None else StepKind.WEIGHT
+    if kind is StepKind.SHADOW:
+        return WEIGHTED, MIRRORED
+    return (COHORT, COHORT) if kind is StepKind.COHORT else (WEIGHTED, WEIGHTED)
 
 
 def settled_spec(
@@ -84,11 +119,16 @@ def candidate_replicas(*, replicas: int, weight: int, by_replicas: bool) -> int:
     return min(max(nearest, 1), replicas)
 
 
-def in_place(seen: Observation, shares: Shares) -> bool:
-    """Whether what we wrote already says these shares (whatever the data plane thinks of it)."""
+def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
+    """Whether what we wrote already says what is asked for (whatever the data plane thinks)."""
+    shares = desired(status)
     if not shares:
         return False
     if seen.spec.route is not None:
+        if seen.traffic.mirror != extras(seen.spec, status).mirror:
+            return False
+        if seen.traffic.cohort != extras(seen.spec, status).cohort:
+            return False
         asked = {revision: weight for revision, weight in shares if weight > 0}
         told = {revision: weight for revision, weight in seen.traffic.weights.items() if weight > 0}
         return seen.traffic.exists and asked == told
@@ -172,6 +212,7 @@ def read_route(
     if sum(weights.values()) != 100:
         # A foreign hand changed the route: its weights are no statement of ours.
         weights = {}
+    mirror, cohort = _read_mirror(rules[-1]), _read_cohort(rules)
     generation = route["metadata"].get("generation", 0)
     reports = (route.get("status") or {}).get("parents") or []
     reason, message, observed = _judge_parents(parents, reports, generation)
@@ -184,12 +225,33 @@ def read_route(
     return TrafficView(
         exists=True,
         weights=weights,
+        mirror=mirror,
+        cohort=cohort,
         observed=observed,
         programmed=reason is Reason.PROGRAMMED,
         reason=reason,
         message=message,
         manifest=route,
     )
+
+
+def _read_mirror(rule: Manifest) -> tuple[str, int] | None:
+    for given in rule.get("filters") or ():
+        if given["type"] == "RequestMirror":
+            mirror = given["requestMirror"]
+            return names.revision_of(mirror["backendRef"]["name"]), int(mirror.get("percent", 100))
+    return None
+
+
+def _read_cohort(rules: Sequence[Manifest]) -> str | None:
+    """The candidate's rule is the second of the two for cohorts."""
+    found = [
+        str(ref["name"])
+        for rule in rules
+        for ref in rule.get("backendRefs") or ()
+        if names.is_cohort(str(ref["name"]))
+    ]
+    return names.revision_of(found[-1]) if len(found) == 2 else None
 
 
 def _judge_parents(

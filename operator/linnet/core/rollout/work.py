@@ -32,7 +32,7 @@ from linnet.core.plan import (
     SetVersionTag,
 )
 from linnet.core.registry import VersionView
-from linnet.core.rollout import facts, resources, traffic
+from linnet.core.rollout import facts, resources, steps, traffic
 from linnet.core.rollout.state import Observation, RevisionView
 from linnet.core.subset import covers
 
@@ -115,20 +115,50 @@ def _apply(wanted: Manifest, known: Manifest | None) -> Iterator[Action]:
 def _route(seen: Observation, status: Status) -> Iterator[Action]:
     """Route or Service with the desired shares, once every revision in it can answer."""
     shares = traffic.desired(status)
-    if not _can_answer(seen, shares):
+    if not _can_answer(seen, shares) or not _candidate_can_answer(seen, status):
         return
     rollout = status.candidate.rollout_id if status.candidate is not None else None
     if seen.spec.route is not None:
         weighted = [share for share in shares if share[1] > 0]
         yield from _apply(
             resources.make_route(
-                seen, weighted, rollout_id=rollout or "", tester=_tester(seen, status)
+                seen,
+                weighted,
+                rollout_id=rollout or "",
+                tester=_tester(seen, status),
+                mirror=traffic.extras(seen.spec, status).mirror,
+                cohorts=_cohorts(seen, status),
             ),
             seen.traffic.manifest,
         )
         return
     yield from _apply(
         resources.make_service(seen, revision=traffic.selection(shares)), seen.service
+    )
+
+
+def _candidate_can_answer(seen: Observation, status: Status) -> bool:
+    """Copies and cohorts, too, only go to pods that are ready; what was told is not taken back."""
+    asked = traffic.extras(seen.spec, status)
+    revision = asked.mirror[0] if asked.mirror is not None else asked.cohort
+    if revision is None or revision in (seen.traffic.cohort, (seen.traffic.mirror or ("",))[0]):
+        return True
+    view = seen.revisions.get(revision)
+    return view is not None and bool(view.ready_pods)
+
+
+def _cohorts(seen: Observation, status: Status) -> tuple[tuple[str, str, str], ...]:
+    """Header, value and revision of both arms of an A/B step."""
+    candidate, champion, step = status.candidate, status.champion, status.step
+    if traffic.extras(seen.spec, status).cohort is None or step is None:
+        return ()
+    given = steps.present(seen.spec, step)
+    if given is None or given.cohort is None or candidate is None or champion is None:
+        return ()
+    cohort = given.cohort
+    return (
+        (cohort.header, cohort.champion_value, champion.revision),
+        (cohort.header, cohort.candidate_value, candidate.revision),
     )
 
 
@@ -301,11 +331,7 @@ def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
     decision, champion = status.decision, status.champion
     if decision is None or champion is None:
         return None
-    safe = (
-        decision.performed
-        and seen.traffic.observed
-        and traffic.in_place(seen, traffic.desired(status))
-    )
+    safe = decision.performed and seen.traffic.observed and traffic.in_place(seen, status)
     if not safe:
         return None
     return parse_time(decision.time) + parse_duration(seen.spec.strategy.scale_down_delay)
