@@ -11,6 +11,7 @@ import definitions
 import pytest
 from e2e.api import Api, Refused
 
+from . import standin
 from .harness import Place, place
 
 INSTALLED = ("Deployment", "linnet-system", "linnet-operator")
@@ -29,7 +30,8 @@ def api() -> Iterator[Api]:
     installed = found.get(*INSTALLED)
     if installed is not None:
         found.patch(*INSTALLED, {"spec": {"replicas": 0}})
-    yield found
+    with standin.metrics_pages():
+        yield found
     if installed is not None:
         with contextlib.suppress(Refused):  # it may have been taken away meanwhile
             found.patch(*INSTALLED, {"spec": {"replicas": installed["spec"]["replicas"]}})

@@ -1,6 +1,5 @@
-"""The real operator process behind the proxy, one namespace, and a stand-in for the kubelet.
+"""The real operator process behind the proxy, one namespace, and a stand-in for its node.
 
-Pods of a scenario fit no node, so they cost nothing; a thread reports those of servers as ready.
 The registry is MLflow's own client on a folder.
 """
 
@@ -13,7 +12,6 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,14 +19,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from e2e.api import Api, Manifest, path
+from e2e.api import Api, Manifest
 from mlflow import MlflowClient
 
+from . import standin
 from .proxy import Proxy
 
 CHILDREN = ("Deployment", "Service", "ControllerRevision", "Job", "ConfigMap")
 KINDS = ("ModelDeployment", "TrainingJob", "DriftPolicy")
 NOWHERE = {"nodeSelector": {"linnet.dev/none": "true"}}
+HOLD = {"minDuration": "1s", "minCandidateRequests": 20, "maxDuration": "20s"}
+QUICK = {
+    "strategy": {
+        "steps": [{"weight": 50, "hold": HOLD}, {"weight": 100, "hold": {"minDuration": "1s"}}],
+        "scaleDownDelay": "1s",
+    },
+    "analysis": {"interval": "1s", "warmup": "1s"},
+}
 SETTLED = 3.0
 """Seconds without a write after which nothing more is expected."""
 MODEL = "faults"
@@ -49,23 +56,28 @@ class Place:
     def __post_init__(self) -> None:
         labels = {"metadata": {"name": self.namespace}}
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", **labels})
-        self._stop = threading.Event()
-        self._kubelet = threading.Thread(target=self._report_pods, daemon=True)
-        self._kubelet.start()
         self.uri = f"file://{self.folder}/mlruns"
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
         self.registry = MlflowClient(self.uri)
         self.registry.create_registered_model(MODEL)
+        self.node = standin.Node(
+            api=self.api,
+            namespace=self.namespace,
+            registry=self.registry,
+            uri=self.uri,
+            model=MODEL,
+        )
         self.register()
 
     # -- the registry ------------------------------------------------------------------------------
 
-    def register(self) -> str:
+    def register(self, *, bad: bool = False) -> str:
         """Register another version and point the alias at it."""
-        tags = {"linnet.dev/manifest-sha256": secrets.token_hex(32)}
-        made = self.registry.create_model_version(MODEL, f"{self.uri}/model", tags=tags)
-        self.registry.set_registered_model_alias(MODEL, "challenger", made.version)
-        return str(made.version)
+        version = standin.register(self.registry, MODEL, self.uri)
+        if bad:
+            self.node.bad.add(version)
+        self.registry.set_registered_model_alias(MODEL, "challenger", version)
+        return version
 
     # -- the operator ------------------------------------------------------------------------------
 
@@ -114,41 +126,13 @@ class Place:
         for process in self.started:
             process.kill()
             process.wait(10)
-        self._stop.set()
-        self._kubelet.join(5)
+        self.node.stop()
         with contextlib.suppress(Exception):
             self.api.delete("Namespace", None, self.namespace)
 
     @property
     def log(self) -> str:
         return (self.folder / "operator.log").read_text(errors="replace")[-4000:]
-
-    # -- the stand-in kubelet ----------------------------------------------------------------------
-
-    def _report_pods(self) -> None:
-        while not self._stop.wait(0.5):
-            with contextlib.suppress(Exception):
-                for pod in self.api.list("Pod", self.namespace):
-                    if "linnet.dev/revision" in pod["metadata"].get("labels", {}):
-                        self._ready(pod)
-
-    def _ready(self, pod: Manifest) -> None:
-        if (pod.get("status") or {}).get("podIP"):
-            return
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = {
-            "phase": "Running",
-            "podIP": "127.0.0.1",
-            "podIPs": [{"ip": "127.0.0.1"}],
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
-        }
-        name = pod["metadata"]["name"]
-        self.api.call(
-            "PATCH",
-            path("Pod", self.namespace, name, "status"),
-            {"status": status},
-            content="application/merge-patch+json",
-        )
 
     # -- objects -----------------------------------------------------------------------------------
 
@@ -165,22 +149,21 @@ class Place:
         self.api.apply(
             self._object(
                 "ModelDeployment",
-                {"model": {"name": MODEL}, "server": {"replicas": 1, "template": NOWHERE}},
-            )
-        )
-        self.api.apply(
-            self._object(
-                "TrainingJob",
                 {
-                    "model": {"name": MODEL, "alias": "other"},
-                    "data": {"table": {"uri": "s3://none/none.parquet"}, "target": "late"},
-                    "pipeline": {"estimator": {"class": "LogisticRegression"}},
-                    "gates": [{"name": "g", "metric": "roc_auc", "minimum": "0.6"}],
-                    "suspend": True,
-                    "template": NOWHERE,
+                    "model": {"name": MODEL},
+                    "server": {"replicas": 1, "template": NOWHERE},
+                    **QUICK,
                 },
             )
         )
+        training = {
+            "model": {"name": MODEL},
+            "data": {"table": {"uri": "s3://none/none.parquet"}, "target": "late"},
+            "pipeline": {"estimator": {"class": "LogisticRegression"}},
+            "gates": [{"name": "g", "metric": "roc_auc", "minimum": "0.6"}],
+            "template": NOWHERE,
+        }
+        self.api.apply(self._object("TrainingJob", {**training, "suspend": True}))
         self.api.apply(
             self._object(
                 "DriftPolicy",
@@ -188,6 +171,11 @@ class Place:
                     "modelDeploymentRef": {"name": "story"},
                     "source": {"table": {"uri": "s3://none/", "timestamp": "at"}},
                     "template": NOWHERE,
+                    "retrain": {
+                        "when": {"breaches": 1, "of": 1},
+                        "cooldown": "1s",
+                        "template": {"spec": training},
+                    },
                 },
             )
         )
@@ -198,6 +186,10 @@ class Place:
         self.api.patch("ModelDeployment", self.namespace, "story", replicas)
         deadline = {"spec": {"activeDeadlineSeconds": 7200}}
         self.api.patch("TrainingJob", self.namespace, "story", deadline)
+        self.check()
+
+    def check(self) -> None:
+        """Ask for a check now."""
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         asked = {"metadata": {"annotations": {"linnet.dev/request": f"check@{moment}"}}}
         self.api.patch("DriftPolicy", self.namespace, "story", asked)
@@ -220,6 +212,29 @@ class Place:
             elif time.monotonic() - quiet > SETTLED:
                 return
         raise AssertionError(f"not settled within {seconds} s: {self.state()}\n{self.log}")
+
+    def status(self) -> Manifest:
+        """The status of the ModelDeployment."""
+        obj = self.api.get("ModelDeployment", self.namespace, "story") or {}
+        found: Manifest = obj.get("status") or {}
+        return found
+
+    def is_champion(self, version: str) -> bool:
+        """Whether a version serves alone and holds the alias."""
+        status = self.status()
+        champion = (status.get("champion") or {}).get("version")
+        aliases = self.registry.get_registered_model(MODEL).aliases
+        return (
+            champion == version
+            and not status.get("candidate")
+            and str(aliases.get("champion")) == version
+        )
+
+    def is_rejected(self, version: str) -> bool:
+        """Whether a version was taken back for good."""
+        status = self.status()
+        rejected = [each["version"] for each in status.get("rejected", ())]
+        return version in rejected and not status.get("candidate")
 
     def serves(self) -> bool:
         """Whether the first version is champion and every kind has been looked at."""
