@@ -207,7 +207,7 @@ def keep(simulation: Simulation) -> None:
     """The invariant: weights sum to 100, the champion serves alone, the alias was earned."""
     route = simulation.cluster.objects.get(("HTTPRoute", NAMESPACE, "delays"))
     if route is not None:
-        weights = [ref["weight"] for ref in route["spec"]["rules"][-1]["backendRefs"]]
+        weights = [ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]]
         assert sum(weights) == 100, weights
     champion = simulation.status.get("champion") or {}
     if champion.get("since"):

@@ -659,11 +659,11 @@ class Simulation(Loop):
         if (route.get("status") or {}).get("parents") != parents:
             self.cluster.put({**route, "status": {"parents": parents}})
         self.programmed = {
-            ref["name"]: ref["weight"] for ref in route["spec"]["rules"][-1]["backendRefs"]
+            ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]
         }
-        *others, last = route["spec"]["rules"]
+        weighted, *others = route["spec"]["rules"]
         self.held |= {name for name, weight in self.programmed.items() if weight == 100}
-        copies = [each for each in last.get("filters", ()) if each["type"] == "RequestMirror"]
+        copies = [each for each in weighted.get("filters", ()) if each["type"] == "RequestMirror"]
         told = [each["requestMirror"] for each in copies]
         self.mirror = next(
             ((each["backendRef"]["name"][: -len("-mirror")], each["percent"]) for each in told),

@@ -37,6 +37,10 @@ MANIFEST_TAG = "linnet.dev/manifest-sha256"
 CONTENT_TAG = "linnet.dev/content-digest"
 TRAINED_TAG = "linnet.dev/trained-until"
 WEIGHTS = [5, 25, 50, 100]
+CONTENTS = {"good": "good.parquet", "bad": "extra.parquet"}
+"""Models that are trained once, and the tables that they are trained on."""
+SLOW = {"class": "RandomForestClassifier", "parameters": {"n_estimators": 400, "max_depth": 4}}
+"""An estimator that takes many times as long for an answer as the others."""
 MAKERS = ("model-version", "training-job", "drift-policy")
 """What a child is made for, by label; one of each kind is made for each."""
 
@@ -286,20 +290,24 @@ class World:
         return place
 
     def prepare(self, pool: ThreadPoolExecutor) -> None:
-        """Write the tables, then train a good model and one that demands another column."""
+        """Write the tables; train a good model, one that demands another column, and a slow one."""
         if self.source != self.run:
-            for content in ("good", "bad"):
+            for content in (*CONTENTS, "slow"):
                 model = f"e2e-{self.source}-{content}"
                 self.trained[content] = pool.submit(self.registry.version, model, "1")
             return
         place = self.place("base")
         place.run_script("tables", ROOT / "tests" / "e2e" / "tables.py", self.store)
-        for content, table in (("good", "good.parquet"), ("bad", "extra.parquet")):
+        for content, table in CONTENTS.items():
             self.trained[content] = pool.submit(self._train, place, content, table)
+        self.trained["slow"] = pool.submit(
+            self._train, place, "slow", CONTENTS["good"], pipeline={"estimator": SLOW}
+        )
 
-    def _train(self, place: Place, content: str, table: str) -> Manifest:
+    def _train(self, place: Place, content: str, table: str, **changes: Any) -> Manifest:
         model = f"e2e-{self.run}-{content}"
-        place.train(content, model={"name": model}, data={"table": {"uri": self.table(table)}})
+        data = {"table": {"uri": self.table(table)}}
+        place.train(content, model={"name": model}, data=data, **changes)
         done = place.is_complete(content)
         return self.registry.version(model, done["status"]["version"])
 

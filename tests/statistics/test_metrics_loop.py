@@ -132,11 +132,11 @@ def test_testers_reach_a_candidate_by_header_and_are_no_evidence() -> None:
     simulation = judged(ERRORS, strategy={"steps": STEPS, "testHeader": header})
     offer(simulation, "2")
     assert simulation.run(300, lambda s: len(_rules(s)) == 2)
-    first, last = _rules(simulation)
+    weighted, first = _rules(simulation)
     candidate = simulation.status["candidate"]["revision"]
     assert first["matches"][0]["headers"] == [{"type": "Exact", **header}]
     assert [ref["name"] for ref in first["backendRefs"]] == [f"{candidate}-direct"]
-    assert sum(ref["weight"] for ref in last["backendRefs"]) == 100
+    assert sum(ref["weight"] for ref in weighted["backendRefs"]) == 100
     simulation.request("abort", candidate)
     assert simulation.run(60, rejected("2"))
     assert len(_rules(simulation)) == 1

@@ -75,11 +75,11 @@ def test_an_ab_step_compares_cohorts_and_waits_for_a_person() -> None:
     assert simulation.run(300, in_step("Cohort")), simulation.message("Progressing")
     champion = simulation.status["champion"]["revision"]
     candidate = simulation.status["candidate"]["revision"]
-    first, second, last = rules(simulation)
+    weighted, first, second = rules(simulation)
     for rule, value, revision in ((first, "a", champion), (second, "b", candidate)):
         assert rule["matches"][0]["headers"] == [{"type": "Exact", "name": "x-arm", "value": value}]
         assert [ref["name"] for ref in rule["backendRefs"]] == [f"{revision}-cohort"]
-    assert [ref["name"] for ref in last["backendRefs"]] == [champion]
+    assert [ref["name"] for ref in weighted["backendRefs"]] == [champion]
     simulation.run(1800)
     assert simulation.condition("Progressing") == ("False", "ManualPause")
     errors = simulation.status["analysis"]["metrics"][0]

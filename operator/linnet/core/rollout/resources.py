@@ -294,14 +294,17 @@ def make_route(
         {"name": revision, "port": labels.PORT_SERVICE, "weight": weight}
         for revision, weight in weights
     ]
+    # Of two rules that match, the one with more headers wins, wherever it stands. The weights stay
+    # first: a gateway that names its clusters by a rule's place would make them anew, and drop
+    # requests, whenever a rule came before them.
     rules = [_rule(route, refs, mirror=mirror)]
-    for name, value, revision in reversed(cohorts):
+    for name, value, revision in cohorts:
         ref = {"name": names.cohort(revision), "port": labels.PORT_SERVICE, "weight": 1}
-        rules.insert(0, _rule(route, [ref], header=(name, value)))
+        rules.append(_rule(route, [ref], header=(name, value)))
     header = seen.spec.strategy.test_header
     if header is not None and tester is not None:
         direct = {"name": names.direct(tester), "port": labels.PORT_SERVICE, "weight": 1}
-        rules.insert(0, _rule(route, [direct], header=(header.name, header.value)))
+        rules.append(_rule(route, [direct], header=(header.name, header.value)))
     spec: dict[str, Any] = {"parentRefs": parents, "rules": rules}
     if route.hostnames:
         spec["hostnames"] = list(route.hostnames)

@@ -107,7 +107,7 @@ def settled_spec(
 
 def _prefix_of(route: Manifest) -> str:
     """The path under which a route of ours finds the model."""
-    matches: Sequence[Manifest] = route["spec"]["rules"][-1].get("matches") or ({},)
+    matches: Sequence[Manifest] = route["spec"]["rules"][0].get("matches") or ({},)
     return str((matches[0].get("path") or {}).get("value", "/"))
 
 
@@ -206,13 +206,13 @@ def read_route(
     """
     if route is None:
         return TrafficView()
-    # The rule with the weights is the last: that for testers says nothing of shares.
+    # The rule with the weights is the first: those for testers and cohorts say nothing of shares.
     rules = route["spec"].get("rules") or [{}]
-    weights = {ref["name"]: int(ref.get("weight", 1)) for ref in rules[-1].get("backendRefs") or ()}
+    weights = {ref["name"]: int(ref.get("weight", 1)) for ref in rules[0].get("backendRefs") or ()}
     if sum(weights.values()) != 100:
         # A foreign hand changed the route: its weights are no statement of ours.
         weights = {}
-    mirror, cohort = _read_mirror(rules[-1]), _read_cohort(rules)
+    mirror, cohort = _read_mirror(rules[0]), _read_cohort(rules)
     generation = route["metadata"].get("generation", 0)
     reports = (route.get("status") or {}).get("parents") or []
     reason, message, observed = _judge_parents(parents, reports, generation)

@@ -1,0 +1,169 @@
+"""What else ends a rollout or brings a champion back: latency, objectives, undo; ways around."""
+
+from __future__ import annotations
+
+import json
+
+from .stage import beside
+from .world import STEPS, Manifest, Place, World, says
+
+SHADOW = {
+    "shadow": {"percent": 100},
+    "hold": {"minDuration": "8s", "minCandidateRequests": 20, "maxDuration": "40s"},
+}
+COHORT = {"cohort": {"header": "x-arm", "championValue": "a", "candidateValue": "b"}}
+ERRORS = {"name": "errors", "errorRate": {}}
+ASK = """
+import http.client, json
+body = json.dumps({"dataframe_split": {"columns": %(columns)s, "data": [%(row)s]}})
+link = http.client.HTTPConnection("eg.envoy-gateway-system.svc", 80, timeout=10)
+headers = {"Host": "%(host)s", "Content-Type": "application/json", **%(headers)s}
+told = []
+for _ in range(%(times)d):
+    link.request("POST", "%(path)s", body, headers)
+    answer = link.getresponse()
+    answer.read()
+    told.append([answer.status, answer.getheader("x-linnet-revision")])
+print(json.dumps(told))
+"""
+
+
+def _ask(
+    place: Place, *, path: str = "/invocations", headers: dict[str, str] | None = None, times: int
+) -> set[tuple[int, str]]:
+    """Status and revision of so many answers."""
+    code = ASK % {
+        "columns": json.dumps(["x1", "x2", "x3", "x4", "x5", "colour", "shape"]),
+        "row": json.dumps([0.1, 0.2, 0.3, 0.4, 0.5, "red", "round"]),
+        "host": place.host,
+        "headers": json.dumps(headers or {}),
+        "path": path,
+        "times": times,
+    }
+    said = place.api.kubectl(
+        "-n", place.namespace, "exec", "-i", "traffic", "--", "python", "-", stdin=code
+    )
+    return {(status, revision) for status, revision in json.loads(said)}
+
+
+def _stands_in(place: Place, kind: str, version: str) -> Manifest:
+    """The candidate is in a step of this kind, and every gateway says so."""
+
+    def there(obj: Manifest) -> bool:
+        status = obj.get("status") or {}
+        step, candidate = status.get("step") or {}, status.get("candidate") or {}
+        right = (step.get("kind"), candidate.get("version")) == (kind, version)
+        return right and bool(step.get("since"))
+
+    what = f"version {version} stands in a {kind} step"
+    return place.until("ModelDeployment", "serve", what, there, seconds=180)
+
+
+@beside
+def test_a_shadow_shows_a_bad_candidate_to_nobody(world: World) -> None:
+    place = world.place("shadow")
+    place.serving(strategy={"steps": [SHADOW, *STEPS]})
+    traffic = place.traffic(rate=15)
+    bad = place.register("bad")
+    _stands_in(place, "Shadow", bad)
+    obj = place.is_rejected(bad, "RolledBack", "regression", seconds=240)
+    assert traffic.total(bad) == 0, "a user was answered by a shadow"
+    (metric,) = obj["status"]["analysis"]["metrics"]
+    assert metric["candidate"]["bad"] + metric["warming"]["bad"] > 0, metric
+
+    second = place.register()
+    obj = _stands_in(place, "Shadow", second)
+    assert says(obj, "TrafficProgrammed", "True", "Programmed"), place.explain()
+    assert traffic.total(second) == 0
+    place.is_champion(second, seconds=300)
+    place.route_gives_all_to(second)
+    traffic.has_no_failure()
+
+
+@beside
+def test_cohorts_are_answered_by_their_version_until_a_person_decides(world: World) -> None:
+    place = world.place("cohort")
+    place.serving(strategy={"steps": [COHORT, *STEPS]})
+    traffic = place.traffic(rate=15)
+    second = place.register()
+    obj = _stands_in(place, "Cohort", second)
+    revisions = {arm: obj["status"][arm]["revision"] for arm in ("champion", "candidate")}
+    assert _ask(place, headers={"x-arm": "a"}, times=30) == {(200, revisions["champion"])}
+    assert _ask(place, headers={"x-arm": "b"}, times=30) == {(200, revisions["candidate"])}
+    assert _ask(place, times=30) == {(200, revisions["champion"])}
+
+    def counted(each: Manifest) -> bool:
+        (metric,) = each["status"]["analysis"]["metrics"]
+        told = [metric[key]["total"] for key in ("candidate", "warming")]
+        return sum(told) >= 30
+
+    place.until("ModelDeployment", "serve", "the cohort is counted", counted)
+    assert traffic.total(second) == 0
+    answer = place.request("promote", revisions["candidate"])
+    assert answer["outcome"] == "Done", answer
+    place.is_champion(second, seconds=300)
+    traffic.has_no_failure()
+
+
+@beside
+def test_a_slow_candidate_is_rolled_back_by_its_latency(world: World) -> None:
+    place = world.place("latency")
+    place.serving(analysis={"metrics": [ERRORS, {"name": "latency", "latencyHistogram": {}}]})
+    traffic = place.traffic(rate=15)
+    slow = place.register("slow")
+    obj = place.is_rejected(slow, "RolledBack", "latency", "slower than", seconds=300)
+    place.route_gives_all_to("1")
+    metrics = {each["name"]: each for each in obj["status"]["analysis"]["metrics"]}
+    assert metrics["errors"]["candidate"]["bad"] == 0, metrics
+    assert float(metrics["latency"]["e"]) > 20, metrics
+    traffic.has_no_failure()
+
+
+@beside
+def test_an_objective_alone_rolls_a_candidate_back(world: World) -> None:
+    place = world.place("objective")
+    objective = {"name": "slo", "objective": {"maxRate": "0.02", "slowerThan": "2s"}}
+    place.serving(analysis={"metrics": [objective]})
+    traffic = place.traffic(rate=15)
+    bad = place.register("bad")
+    place.is_rejected(bad, "RolledBack", "slo", "were bad")
+    traffic.has_no_failure(but_of=bad)
+
+
+@beside
+def test_undo_on_probation_and_what_goes_around_the_weights(world: World) -> None:
+    place = world.place("undo")
+    header = {"name": "x-tester", "value": "yes"}
+    place.serving(strategy={"probation": {"duration": "10m"}, "testHeader": header})
+    traffic = place.traffic(rate=15)
+    second = place.register()
+    place.reaches_weight(5, version=second)
+    obj = place.get("ModelDeployment", "serve")
+    assert obj is not None
+    revision = obj["status"]["candidate"]["revision"]
+    assert _ask(place, headers={"x-tester": "yes"}, times=30) == {(200, revision)}
+
+    obj = place.is_champion(second, seconds=300)
+    assert says(obj, "Ready", "True", "Probation"), place.explain()
+    assert place.revisions_running() == {"1", second}
+    answer = place.request("undo", revision)
+    assert answer["outcome"] == "Done", answer
+    place.is_rejected(second, "Undone", "version 1 takes all traffic back")
+    place.has_condition("ModelDeployment", "serve", "Promoted", "True", "AliasSet", "version 1")
+    place.route_gives_all_to("1")
+    place.only_runs("1")
+
+    # Another deployment of the same model on the same host, under a path of its own.
+    other = place.model_deployment("other", model={"championAlias": "", "version": "1"})
+    other["spec"]["model"].pop("alias", None)
+    other["spec"]["route"]["pathPrefix"] = "/other"
+    place.apply(other)
+    obj = place.has_condition("ModelDeployment", "other", "Ready", "True", "Serving", seconds=180)
+    assert obj["status"]["url"] == f"http://{place.host}/other"
+    there = obj["status"]["champion"]["revision"]
+    assert _ask(place, path="/other/invocations", times=10) == {(200, there)}
+    here = place.get("ModelDeployment", "serve")
+    assert here is not None
+    champion = here["status"]["champion"]["revision"]
+    assert _ask(place, times=10) == {(200, champion)}
+    traffic.has_no_failure()
