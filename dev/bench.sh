@@ -16,7 +16,7 @@ print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))" "$@"; }
 for bench in "${benches[@]}"; do
   result=benchmarks/results/$bench-$(date -u +%Y%m%d).txt
   {
-    echo "date: $(date -u +%Y-%m-%d), machine: $(nproc) cores, $(uname -m), $(.venv/bin/python --version)"
+    echo "date: $(date -u +%Y-%m-%d), machine: $(nproc --all) cores, $(uname -m), $(.venv/bin/python --version)"
     case $bench in
       verdict) .venv/bin/python benchmarks/verdict/reproduce.py --runs "${RUNS:-200}" ;;
       drift)
@@ -25,7 +25,7 @@ for bench in "${benches[@]}"; do
         .venv/bin/python benchmarks/drift/cost.py
         ;;
       scale)
-        versions kopf kubernetes mlflow
+        versions kopf kubernetes mlflow-skinny
         .venv/bin/python -m benchmarks.scale --sizes "${SIZES:-1000,5000}"
         ;;
       *) echo "no benchmark '$bench': verdict, drift, scale" >&2; exit 2 ;;

@@ -130,8 +130,7 @@ def test_a_store_or_a_gateways_controller_that_is_down_makes_a_candidate_wait(
     with _without(world, "envoy-gateway-system", "envoy-gateway"):
         third = place.register()
         place.has_condition(
-            "ModelDeployment", "serve", "TrafficProgrammed", "False", "RouteNotProgrammed",
-            seconds=OUTAGE,
+            "ModelDeployment", "serve", "Progressing", "False", "RouteNotProgrammed", seconds=OUTAGE
         )  # fmt: skip
         _is_untouched(place, champion, second)
     place.is_champion(third, seconds=400)
