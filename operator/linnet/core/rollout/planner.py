@@ -206,16 +206,35 @@ def _is_candidate(status: Status, asked: Request) -> str | None:
 
 
 def _promote(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    following = steps.following(seen.spec, status.step)
+    words = f"goes on to {_told(following)}" if following is not None else ""
+    return _go_on(seen, status, asked, following, words, now)
+
+
+def _promote_full(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
+    last = steps.next_step(seen.spec, steps.FULL - 1)
+    return _go_on(seen, status, asked, last, "the weight goes to 100 %", now)
+
+
+def _go_on(
+    seen: Observation,
+    status: Status,
+    asked: Request,
+    following: StepStatus | None,
+    words: str,
+    now: datetime,
+) -> Status:
+    """Go to a step by request, unless the request does not fit."""
     problem = _is_candidate(status, asked)
     if problem is None and status.step is None:
         problem = "the candidate is not ready yet"
     if problem is None and status.step is not None and status.step.weight == steps.FULL:
         problem = "the candidate already has 100 %"
-    following = steps.following(seen.spec, status.step)
     if problem is not None or following is None:
         return _answer(status, asked, RequestOutcome.REFUSED, problem or "no further step")
-    moved = _go_to(seen, status, following, Reason.REQUEST_DONE, "promote was requested", now)
-    return _answer(moved, asked, RequestOutcome.DONE, f"goes on to {_told(following)}")
+    why = f"{asked.verb.value} was requested"
+    moved = _go_to(seen, status, following, Reason.REQUEST_DONE, why, now)
+    return _answer(moved, asked, RequestOutcome.DONE, words)
 
 
 def _abort(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
@@ -254,19 +273,6 @@ def _resume(seen: Observation, status: Status, asked: Request, now: datetime) ->
     if resumed is status:
         return _answer(status, asked, RequestOutcome.DONE, "nothing waited for `resume`")
     return _answer(resumed, asked, RequestOutcome.DONE, "the step is held once more")
-
-
-def _promote_full(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
-    problem = _is_candidate(status, asked)
-    if problem is None and status.step is None:
-        problem = "the candidate is not ready yet"
-    last = steps.next_step(seen.spec, steps.FULL - 1)
-    if problem is None and (last is None or (status.step and status.step.weight == steps.FULL)):
-        problem = "the candidate already has 100 %"
-    if problem is not None or last is None:
-        return _answer(status, asked, RequestOutcome.REFUSED, problem or "no further step")
-    moved = _go_to(seen, status, last, Reason.REQUEST_DONE, "promote-full was requested", now)
-    return _answer(moved, asked, RequestOutcome.DONE, "the weight goes to 100 %")
 
 
 def _undo(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:

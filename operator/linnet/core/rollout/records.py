@@ -31,7 +31,7 @@ def update(status: Status, **changes: object) -> Status:
     return status.model_copy(update=changes)
 
 
-def arm_of(seen: Observation, version: VersionView, **more: object) -> Arm:
+def arm_of(seen: Observation, version: VersionView) -> Arm:
     name, full = facts.revision_of(seen, version)
     digest = version.tags.get(labels.VERSION_MANIFEST)
     return Arm(
@@ -40,7 +40,6 @@ def arm_of(seen: Observation, version: VersionView, **more: object) -> Arm:
         hash=full,
         digest=digest,
         provenance="Verified" if digest else "Unverified",
-        **more,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from linnet_server import contract
+
 from linnet.api import labels
 from linnet.api.model_deployment import (
     DecisionVerb,
@@ -23,8 +25,6 @@ Manifest = Mapping[str, Any]
 Shares = tuple[tuple[str, int], ...]
 """(revision, percent), champion first; the percents sum to 100."""
 
-WEIGHTED, MIRRORED, COHORT = "weighted", "mirrored", "cohort"
-"""Kinds of traffic, as servers count them by the port of arrival."""
 RETURNING = (DecisionVerb.ROLL_BACK, DecisionVerb.WITHDRAW)
 
 
@@ -73,8 +73,9 @@ def counted_kinds(status: ModelDeploymentStatus) -> tuple[str, str]:
     """The kinds of traffic of champion and candidate that are compared now."""
     kind = status.step.kind if status.step is not None else StepKind.WEIGHT
     if kind is StepKind.SHADOW:
-        return WEIGHTED, MIRRORED
-    return (COHORT, COHORT) if kind is StepKind.COHORT else (WEIGHTED, WEIGHTED)
+        return contract.KIND_WEIGHTED, contract.KIND_MIRRORED
+    both = contract.KIND_COHORT if kind is StepKind.COHORT else contract.KIND_WEIGHTED
+    return both, both
 
 
 def settled_spec(
@@ -125,9 +126,8 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
     if not shares:
         return False
     if seen.spec.route is not None:
-        if seen.traffic.mirror != extras(seen.spec, status).mirror:
-            return False
-        if seen.traffic.cohort != extras(seen.spec, status).cohort:
+        written = Extras(mirror=seen.traffic.mirror, cohort=seen.traffic.cohort)
+        if written != extras(seen.spec, status):
             return False
         asked = {revision: weight for revision, weight in shares if weight > 0}
         told = {revision: weight for revision, weight in seen.traffic.weights.items() if weight > 0}
