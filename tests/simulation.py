@@ -448,8 +448,9 @@ class Loop:
                     self.world.cache.update(self.past.get(key_of(obj), obj))
         kinds = {key.kind for key in alive}
         for kind in kinds | self._kinds:
-            for obj in self.world.cache.of_kind(kind):
-                if key_of(obj) not in alive and not self.unseen(dict(obj)):
+            for gone in self.world.cache.uids(kind).keys() - alive:
+                obj = self.world.cache.get(gone)
+                if obj is not None and not self.unseen(dict(obj)):
                     self.world.cache.remove(obj)
         self._kinds = kinds
 

@@ -194,6 +194,8 @@ def _tell(
     tell("CPU for one object, until ready (ms)", f"{1000 * (after.cpu - before.cpu) / size:.1f}")
     tell("memory after (MiB) / peak", f"{after.rss:.0f} / {after.peak:.0f}")
 
+    time.sleep(subject.settles)
+    until_quiet(found[-1])
     before, count = usage(found[-1].pid), writes(api)
     time.sleep(REST_SECONDS)
     after = usage(found[-1].pid)

@@ -63,6 +63,8 @@ class Linnet:
     collection: str = "/apis/linnet.dev/v1alpha1/modeldeployments"
     children: str = "/apis/apps/v1/controllerrevisions"
     namespaces: tuple[str, ...] = ("linnet-system",)
+    settles: float = 75.0
+    """The first version is called promoted after it was held for a minute."""
 
     def prepare(self, at: Plane) -> None:
         os.environ["PATH"] = f"{builds.NODE.folder}{os.pathsep}{os.environ['PATH']}"

@@ -23,6 +23,8 @@ class Subject(Protocol):
     """Path of all objects that it makes first for one of them."""
     namespaces: tuple[str, ...]
     """Namespaces that it wants besides."""
+    settles: float
+    """Seconds after which an object that is ready has nothing more to say."""
 
     def prepare(self, at: Plane) -> None:
         """Put its definitions there."""

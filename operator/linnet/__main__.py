@@ -16,8 +16,8 @@ from linnet.adapters.mlflow import MLflowRegistry
 from linnet.adapters.pods import PodReader
 from linnet.ports import Missing, Rejected, Unavailable
 from linnet.shell import resync, telemetry, workers
-from linnet.shell.cache import Cache, Key
-from linnet.shell.handlers import Watcher
+from linnet.shell.cache import Cache, Key, registered_model
+from linnet.shell.handlers import NoMemories, Watcher
 from linnet.shell.health import Health
 from linnet.shell.lease import Elector
 from linnet.shell.registry import RegistryCache
@@ -95,6 +95,7 @@ async def _lead(
     pods = PodReader(timeout=settings.scrape_timeout, concurrency=settings.scrape_concurrency)
     pods.count = lambda outcome: telemetry.SCRAPES.labels(outcome).inc()
     world = await _world(settings, cluster, registry, pods)
+    telemetry.REGISTRY.register(telemetry.StatusCollector(world.cache.of_kind))
     watcher = Watcher(world)
     watcher.register()
     # Kopf cancels every task that was created after it started: ours come first.
@@ -137,6 +138,7 @@ async def _kopf(settings: Settings, watcher: Watcher, stop: asyncio.Event) -> No
     tasks = await kopf.spawn_tasks(
         registry=watcher.registry,
         settings=watcher.settings(),
+        memories=NoMemories(),
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
@@ -155,11 +157,8 @@ async def _world(
     queue: WorkQueue[Key] = WorkQueue()
 
     def changed(model: str) -> None:
-        for kind in ("ModelDeployment", "TrainingJob"):
-            for obj in cache.of_kind(kind):
-                if obj["spec"]["model"]["name"] == model:
-                    meta = obj["metadata"]
-                    queue.add(Key(kind, meta["namespace"], meta["name"]))
+        for reader in cache.readers(registered_model(model)):
+            queue.add(reader)
 
     models = RegistryCache(
         registry,

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from linnet.shell.cache import Cache, Key, owners_of
+from linnet.shell.cache import Cache, Key, owners_of, registered_model
 
 OWNER = Key("ModelDeployment", "team", "delays")
 
@@ -97,7 +97,7 @@ A, B, C = pod(1, name="a", uid="a"), pod(2, name="b", uid="b"), pod(3, name="c",
 )
 def test_a_complete_list_prunes_what_vanished(listed: list[Any], gone: list[str]) -> None:
     cache = cached(A, B, C)
-    removed = cache.prune(cache.of_kind("Pod", "team"), listed)
+    removed = cache.prune(cache.uids("Pod", "team"), listed)
     assert [obj["metadata"]["name"] for obj in removed] == gone
     assert len(cache) == 3 - len(gone)
     assert len(cache.children(OWNER)) == 3 - len(gone)
@@ -105,7 +105,7 @@ def test_a_complete_list_prunes_what_vanished(listed: list[Any], gone: list[str]
 
 def test_what_came_in_while_the_list_was_read_is_kept() -> None:
     cache = cached(A)
-    before = cache.of_kind("Pod")
+    before = cache.uids("Pod")
     cache.update(B)
     assert cache.prune(before, [A]) == []
     assert len(cache) == 2
@@ -114,13 +114,13 @@ def test_what_came_in_while_the_list_was_read_is_kept() -> None:
 def test_an_object_that_was_deleted_and_made_anew_unseen_is_replaced() -> None:
     cache = cached(pod(1, uid="old"))
     remade = pod(9, uid="new")
-    assert len(cache.prune(cache.of_kind("Pod"), [remade])) == 1
+    assert len(cache.prune(cache.uids("Pod"), [remade])) == 1
     assert cache.update(remade)
 
 
 def test_an_object_that_was_made_anew_while_the_list_was_read_is_kept() -> None:
     cache = cached(pod(1, uid="old"))
-    before = cache.of_kind("Pod")
+    before = cache.uids("Pod")
     cache.update(pod(9, uid="new"))
     assert cache.prune(before, []) == []
     assert cache.get(KEY) is not None
@@ -130,7 +130,7 @@ def test_kinds_and_namespaces_are_kept_apart() -> None:
     other = pod(2, name="q", uid="q")
     other["metadata"]["namespace"] = "else"
     cache = cached(pod(1), other)
-    assert cache.of_kind("Pod", "else") == [other]
+    assert list(cache.uids("Pod", "else")) == [Key("Pod", "else", "q")]
     assert cache.of_kind("Job") == []
 
 
@@ -140,3 +140,31 @@ def test_owners() -> None:
     assert owners_of(pod(1)) == (OWNER,)
     assert owners_of(pod(1, owner=None)) == ()
     assert owners_of({"kind": "Gateway", "metadata": {"name": "eg", "labels": None}}) == ()
+
+
+def wish(name: str, model: str, version: int = 1) -> Any:
+    meta = {"name": name, "namespace": "team", "uid": name, "resourceVersion": str(version)}
+    return {"kind": "ModelDeployment", "metadata": meta, "spec": {"model": {"name": model}}}
+
+
+def test_who_looks_at_a_model_or_a_deployment_is_found() -> None:
+    policy = {
+        "kind": "DriftPolicy",
+        "metadata": {"name": "d", "namespace": "team", "uid": "d", "resourceVersion": "1"},
+        "spec": {"modelDeploymentRef": {"name": "b"}},
+    }
+    cache = cached(wish("b", "delays"), wish("a", "delays"), wish("c", "other"), policy)
+    assert [key.name for key in cache.readers(registered_model("delays"))] == ["a", "b"]
+    assert cache.readers(Key("ModelDeployment", "team", "b")) == [Key("DriftPolicy", "team", "d")]
+    assert cache.models() == {"delays", "other"}
+    cache.update(wish("c", "delays", 2))
+    assert cache.models() == {"delays"}
+
+
+def test_what_is_handed_out_is_the_readers_own() -> None:
+    cache = cached(wish("a", "delays"))
+    for read in (cache.get(Key("ModelDeployment", "team", "a")), *cache.of_kind("ModelDeployment")):
+        assert read is not None
+        read["spec"]["model"]["name"] = "changed"
+    assert cache.models() == {"delays"}
+    assert cache.of_kind("ModelDeployment")[0]["spec"]["model"]["name"] == "delays"

@@ -48,6 +48,7 @@ class ArgoRollouts:
     collection: str = "/apis/argoproj.io/v1alpha1/rollouts"
     children: str = "/apis/apps/v1/replicasets"
     namespaces: tuple[str, ...] = ("argo-rollouts",)
+    settles: float = 0.0
 
     def prepare(self, at: Plane) -> None:
         builds.ensure(CONTROLLER)

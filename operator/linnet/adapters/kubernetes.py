@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import getproxies_environment
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -112,6 +113,8 @@ class KubernetesCluster:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)
+        # Else every request reads ~/.netrc, in a thread of its own.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         return cls(client.ApiClient(configuration), identity=identity)
 
     async def close(self) -> None:

@@ -1,7 +1,8 @@
 """Which fields are live: what is not yet built is refused by name, never ignored in silence."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from pydantic.fields import FieldInfo
 
@@ -39,16 +40,39 @@ def message_kind_not_supported(kind: type[Resource]) -> str:
     return f"{kind.KIND} is not supported by this version of Linnet: upgrade"
 
 
+class _Field(NamedTuple):
+    attribute: str
+    alias: str
+    issue: int
+    values: tuple[tuple[str, int], ...]
+    """Values that are live later than the field, and from which issue on."""
+    default: Any
+
+
+@cache
+def _fields(kind: type[Model]) -> tuple[_Field, ...]:
+    """The fields of a model, looked up once: every pass asks."""
+    return tuple(
+        _Field(
+            attribute=attribute,
+            alias=str(field.alias),
+            issue=_issue(field),
+            values=_value_issues(field),
+            default=field.get_default(call_default_factory=True),
+        )
+        for attribute, field in kind.model_fields.items()
+    )
+
+
 def _later(value: Model, path: str, live: int) -> Iterator[str]:
-    for attribute, field in type(value).model_fields.items():
-        given = getattr(value, attribute)
+    for field in _fields(type(value)):
+        given = getattr(value, field.attribute)
         at = f"{path}.{field.alias}"
-        if given == field.get_default(call_default_factory=True):
+        if field.issue > live:
+            if given != field.default:
+                yield at
             continue
-        if _issue(field) > live:
-            yield at
-            continue
-        later = {value for value, issue in _value_issues(field) if issue > live}
+        later = {value for value, issue in field.values if issue > live}
         values = given if isinstance(given, tuple) else (given,)
         yield from (f"{at} '{each}'" for each in values if isinstance(each, str) and each in later)
         if isinstance(given, Model):

@@ -1,17 +1,17 @@
 """Kopf's part: watches that fill the cache and wake a key, and nothing else.
 
-Only `on.event` is used: it never retries, writes nothing and wants no finalizer. A handler copies
-the object, hands it to the cache and asks for a pass over its owner.
+Only `on.event` is used: it never retries, writes nothing and wants no finalizer. A handler hands
+the object to the cache, which keeps a copy, and asks for a pass over its owner.
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from linnet.adapters.kubernetes import RESOURCES
 from linnet.api import labels
@@ -33,6 +33,26 @@ class Backoffs:
 async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
     """Log Kopf in like everything else: the pod's service account, else the kubeconfig."""
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+class NoMemories(ResourceMemories):
+    """Kopf remembers nothing of an object: no handler of ours has a state."""
+
+    async def recall(self, raw_body: Any, **given: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**given, "ephemeral": True})
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Kopf compares no object with its past: it would copy each of them twice for an event."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return
 
 
 class Watcher:
@@ -63,11 +83,7 @@ class Watcher:
 
     def _handler(self, kind: str, api_version: str) -> Any:
         async def handle(event: Mapping[str, Any], **_: Any) -> None:
-            obj = {
-                "apiVersion": api_version,
-                "kind": kind,
-                **copy.deepcopy(dict(event["object"])),
-            }
+            obj = {"apiVersion": api_version, "kind": kind, **event["object"]}
             self.take(str(event.get("type") or ""), obj)
 
         return handle
@@ -88,12 +104,10 @@ class Watcher:
         for owner in owners_of(obj):
             self._world.queue.add(owner)
         if obj["kind"] == "Gateway":
-            for deployment in self._world.cache.of_kind("ModelDeployment"):
-                self._world.queue.add(key_of(deployment))
-        if obj["kind"] == "ModelDeployment":
-            for policy in self._world.cache.of_kind("DriftPolicy", obj["metadata"]["namespace"]):
-                if policy["spec"]["modelDeploymentRef"]["name"] == obj["metadata"]["name"]:
-                    self._world.queue.add(key_of(policy))
+            for deployment in self._world.cache.keys("ModelDeployment"):
+                self._world.queue.add(deployment)
+        for policy in self._world.cache.readers(key_of(obj)):
+            self._world.queue.add(policy)
 
     def settings(self) -> kopf.OperatorSettings:
         """How Kopf is to behave as a shell."""
@@ -101,6 +115,7 @@ class Watcher:
         settings.scanning.disabled = True
         settings.peering.standalone = True
         settings.posting.enabled = False
+        settings.persistence.diffbase_storage = NoDiffs()
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.watching.connect_timeout = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
@@ -51,6 +52,6 @@ class Health:
         return _answer(self.ready)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        # Thousands of objects take their time; the loop goes on meanwhile.
+        page = await asyncio.to_thread(generate_latest, REGISTRY)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

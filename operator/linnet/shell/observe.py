@@ -25,7 +25,7 @@ from linnet.core.rollout.analysis import PodSample, Role
 from linnet.core.training import resources as training_resources
 from linnet.core.training import state as training
 from linnet.ports import Missing, Rejected, Unavailable
-from linnet.shell.cache import Key
+from linnet.shell.cache import Key, registered_model
 from linnet.shell.registry import Known
 from linnet.shell.settings import Settings
 from linnet.shell.world import World
@@ -102,7 +102,8 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         return None
     meta, settings = parsed.metadata, world.settings
     uid = meta.uid
-    children = [child for child in world.cache.children(key) if _is_ours(child, uid)]
+    labelled = world.cache.children(key)
+    children = [child for child in labelled if _is_ours(child, uid)]
     model, status = parsed.spec.model, parsed.status
     seen = training.Observation(
         name=key.name,
@@ -120,7 +121,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         settings=_job_settings(settings, settings.trainer_image),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
-        pods=_job_pods(world.cache.children(key)),
+        pods=_job_pods(labelled),
         problems=world.problems.get(key, {}),
     )
     return await _with_registry(seen, world)
@@ -239,8 +240,9 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
     if parsed is None:
         return None
     meta, settings, spec = parsed.metadata, world.settings, parsed.spec
-    children = [child for child in world.cache.children(key) if _is_ours(child, meta.uid)]
-    pods = [child for child in world.cache.children(key) if child["kind"] == "Pod"]
+    labelled = world.cache.children(key)
+    children = [child for child in labelled if _is_ours(child, meta.uid)]
+    pods = [child for child in labelled if child["kind"] == "Pod"]
     revisions = _revisions(children, pods)
     service = next(
         (c for c in children if c["kind"] == "Service" and c["metadata"]["name"] == key.name), None
@@ -403,12 +405,12 @@ def _alias_owner(parsed: ModelDeployment, world: World) -> str:
     if not alias:
         return ""
     mine = (parsed.metadata.creation_timestamp or "", parsed.metadata.uid)
-    for other in world.cache.of_kind("ModelDeployment"):
-        model, meta = other["spec"]["model"], other["metadata"]
-        same = model["name"] == parsed.spec.model.name and (
-            model.get("championAlias", "champion") == alias
-        )
-        if same and (meta["creationTimestamp"], meta["uid"]) < mine:
+    for key in world.cache.readers(registered_model(parsed.spec.model.name)):
+        other = world.cache.get(key) if key.kind == "ModelDeployment" else None
+        if other is None:
+            continue
+        meta, same = other["metadata"], other["spec"]["model"].get("championAlias", "champion")
+        if same == alias and (meta["creationTimestamp"], meta["uid"]) < mine:
             return f"{meta['namespace']}/{meta['name']}"
     return ""
 

@@ -85,8 +85,7 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
             await _refuse_foreign(key, uid, manifest, world)
             return _learn(key, await world.cluster.apply(manifest), world)
         case CreateObject(manifest=manifest):
-            await _refuse_foreign(key, uid, manifest, world)
-            return _learn(key, await _create(manifest, world), world)
+            return _learn(key, await _create(key, uid, manifest, world), world)
         case PatchObject(kind=kind, name=name, patch=patch):
             return _learn(key, await world.cluster.patch(kind, key.namespace, name, patch), world)
         case DeleteObject(kind=kind, name=name, uid=child):
@@ -104,12 +103,13 @@ async def _perform(key: Key, uid: str, action: Action, world: World) -> bool:
     return False
 
 
-async def _create(manifest: Manifest, world: World) -> Manifest:
+async def _create(key: Key, uid: str, manifest: Manifest, world: World) -> Manifest:
     """Create a child; one that exists and lost labels that we gave it gets them back.
 
     Watches are filtered by our label: without it an object that is there counts as gone for good.
     """
     answer = await world.cluster.create(manifest)
+    _refuse_others(key, uid, answer, world)
     wanted = manifest["metadata"].get("labels") or {}
     if wanted.items() <= (answer["metadata"].get("labels") or {}).items():
         return answer
@@ -149,8 +149,14 @@ async def _refuse_foreign(key: Key, uid: str, manifest: Manifest, world: World) 
             found = await world.cluster.get(kind, key.namespace, name)
         except Missing:
             return
+    _refuse_others(key, uid, {"kind": kind, **found}, world)
+
+
+def _refuse_others(key: Key, uid: str, found: Manifest, world: World) -> None:
+    """Remember an object that is not ours, and leave it alone."""
     owners = found["metadata"].get("ownerReferences") or ()
     if any(owner.get("uid") == uid for owner in owners):
         return
+    kind, name = found["kind"], found["metadata"]["name"]
     world.foreign[key] = f"{kind}/{name}"
     raise Conflict(f"{kind} {name} exists and is not ours")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -47,6 +48,7 @@ class RegistryCache:
         self._due: dict[str, float] = {}
         self._read_at: dict[str, float] = {}
         self._waiting: set[str] = set()
+        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(self, model: str, *, fresh: bool = False) -> Known:
         """What is known of a model; it is read now where it never was.
@@ -54,9 +56,15 @@ class RegistryCache:
         `fresh` is for what is decided once and for all: what was read before this moment may be of
         a model that was deleted and made anew since.
         """
-        if model not in self._known or (fresh and self._is_old(model)):
-            await self._read(model)
+        if self._is_wanted(model, fresh):
+            async with self._reading[model]:
+                # Another pass may have read it while this one waited.
+                if self._is_wanted(model, fresh):
+                    await self._read(model)
         return self._known[model]
+
+    def _is_wanted(self, model: str, fresh: bool) -> bool:
+        return model not in self._known or (fresh and self._is_old(model))
 
     def _is_old(self, model: str) -> bool:
         # A registry that is down is not asked by every pass of every object.
@@ -81,6 +89,7 @@ class RegistryCache:
             self._known.pop(model, None)
             self._due.pop(model, None)
             self._read_at.pop(model, None)
+            self._reading.pop(model, None)
             self._waiting.discard(model)
 
     async def run(self) -> None:

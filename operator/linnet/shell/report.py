@@ -126,11 +126,6 @@ def _event(condition: Condition, *, warning: bool) -> Event:
 
 
 def _count(key: Key, before: Status, after: Status) -> None:
-    for condition in after.conditions:
-        for truth in Truth:
-            telemetry.CONDITION.labels(
-                key.kind, key.namespace, key.name, condition.type, truth.value
-            ).set(1 if condition.status is truth else 0)
     if isinstance(after, ModelDeploymentStatus) and isinstance(before, ModelDeploymentStatus):
         _count_rollout(key, before, after)
     if isinstance(after, TrainingJobStatus) and isinstance(before, TrainingJobStatus):
@@ -143,10 +138,6 @@ def _count_drift(key: Key, before: DriftPolicyStatus, after: DriftPolicyStatus) 
     if after.last_check is not None and after.last_check != before.last_check:
         outcome = after.last_check.outcome.value
         telemetry.CHECKS.labels(key.namespace, key.name, outcome).inc()
-        for signal in after.signals or ():
-            if signal.statistic and signal.threshold and float(signal.threshold) > 0:
-                score = float(signal.statistic) / float(signal.threshold)
-                telemetry.DRIFT_SCORE.labels(key.namespace, key.name, signal.name).set(score)
     was = before.retrain.in_flight if before.retrain is not None else None
     if was and after.retrain is not None and not after.retrain.in_flight:
         outcome = after.retrain.last_outcome or ""
@@ -161,21 +152,10 @@ def _count_training(key: Key, before: TrainingJobStatus, after: TrainingJobStatu
 
 
 def _count_rollout(key: Key, before: ModelDeploymentStatus, after: ModelDeploymentStatus) -> None:
-    for entry in after.traffic:
-        telemetry.WEIGHT.labels(key.namespace, key.name, entry.revision, entry.version).set(
-            entry.weight
-        )
-    if after.analysis is not None:
-        for metric in after.analysis.metrics:
-            telemetry.EVIDENCE.labels(key.namespace, key.name, metric.name).set(
-                float(metric.e or 1)
-            )
     decision = after.decision
     if decision is not None and decision.verb in _ENDED and not decision.performed:
         fresh = decision != before.decision
         telemetry.ROLLOUTS.labels(key.namespace, key.name, _ENDED[decision.verb]).inc(int(fresh))
-    for rejected in after.rejected:
-        telemetry.ROLLBACK.labels(key.namespace, key.name, rejected.version, rejected.reason).set(1)
 
 
 async def _post(

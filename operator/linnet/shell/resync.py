@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Mapping
 
 from linnet.api import labels
 from linnet.ports import Manifest, Missing, Rejected, Unavailable
+from linnet.shell.cache import Key
 from linnet.shell.handlers import OURS, Watcher
 from linnet.shell.world import World
 
@@ -22,7 +24,7 @@ async def once(world: World, watcher: Watcher) -> None:
     complete = True
     for kind in watcher.kinds():
         for namespace in world.settings.namespaces or (None,):
-            before = world.cache.of_kind(kind, namespace)
+            before = world.cache.uids(kind, namespace)
             try:
                 listed = await world.cluster.list(kind, namespace)
             except (Unavailable, Rejected, Missing) as error:
@@ -30,12 +32,7 @@ async def once(world: World, watcher: Watcher) -> None:
                 complete &= not isinstance(error, Unavailable)
                 continue
             _take(kind, before, [obj for obj in listed if _concerns(obj)], world, watcher)
-    models = {
-        str(obj["spec"]["model"]["name"])
-        for kind in ("TrainingJob", "ModelDeployment")
-        for obj in world.cache.of_kind(kind)
-    }
-    world.models.forget(models)
+    world.models.forget(world.cache.models())
     world.synced |= complete
 
 
@@ -47,7 +44,11 @@ def _concerns(obj: Manifest) -> bool:
 
 
 def _take(
-    kind: str, before: list[Manifest], listed: list[Manifest], world: World, watcher: Watcher
+    kind: str,
+    before: Mapping[Key, str],
+    listed: list[Manifest],
+    world: World,
+    watcher: Watcher,
 ) -> None:
     for gone in world.cache.prune(before, listed):
         watcher.wake(gone)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -36,34 +39,10 @@ API_REQUESTS = Counter(
 LEADER = Gauge(
     "leader_election_master_status", "1 while this process leads.", ["name"], registry=REGISTRY
 )
-CONDITION = Gauge(
-    "linnet_condition",
-    "Conditions as written.",
-    ["kind", "namespace", "name", "type", "status"],
-    registry=REGISTRY,
-)
-WEIGHT = Gauge(
-    "linnet_traffic_weight",
-    "Programmed share in percent.",
-    ["namespace", "deployment", "revision", "version"],
-    registry=REGISTRY,
-)
-EVIDENCE = Gauge(
-    "linnet_analysis_e",
-    "E of a metric.",
-    ["namespace", "deployment", "metric"],
-    registry=REGISTRY,
-)
 ROLLOUTS = Counter(
     "linnet_rollouts",
     "Ended rollouts.",
     ["namespace", "deployment", "outcome"],
-    registry=REGISTRY,
-)
-ROLLBACK = Gauge(
-    "linnet_rollback_info",
-    "Rejected versions.",
-    ["namespace", "deployment", "version", "reason"],
     registry=REGISTRY,
 )
 TRAININGS = Counter(
@@ -74,12 +53,6 @@ TRAININGS = Counter(
 )
 CHECKS = Counter(
     "linnet_checks", "Ended drift checks.", ["namespace", "policy", "outcome"], registry=REGISTRY
-)
-DRIFT_SCORE = Gauge(
-    "linnet_drift_score",
-    "Statistic of a signal divided by its threshold, in the newest check.",
-    ["namespace", "policy", "signal"],
-    registry=REGISTRY,
 )
 RETRAININGS = Counter(
     "linnet_retrainings",
@@ -94,6 +67,86 @@ SCRAPES = Counter("linnet_scrapes", "Scrapes of pods.", ["outcome"], registry=RE
 FOREIGN = Gauge(
     "linnet_foreign_owner", "Objects that another install owns.", ["kind"], registry=REGISTRY
 )
+
+
+class StatusCollector(Collector):
+    """What the objects' own status says, read when it is asked for.
+
+    Gauges that every pass sets would miss what a restart finds settled, keep what is gone, and
+    take more memory than the objects.
+    """
+
+    def __init__(self, of_kind: Callable[[str], Iterable[Mapping[str, Any]]]) -> None:
+        self._of_kind = of_kind
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(self._families().values())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        families = self._families()
+        for kind in ("TrainingJob", "ModelDeployment", "DriftPolicy"):
+            for obj in self._of_kind(kind):
+                meta, status = obj["metadata"], obj.get("status") or {}
+                about = [meta["namespace"], meta["name"]]
+                for condition in status.get("conditions") or ():
+                    told = [kind, *about, condition["type"], condition["status"]]
+                    families["condition"].add_metric(told, 1)
+                if kind == "ModelDeployment":
+                    self._add_rollout(families, about, status)
+                if kind == "DriftPolicy":
+                    self._add_drift(families, about, status)
+        return iter(families.values())
+
+    @staticmethod
+    def _families() -> dict[str, GaugeMetricFamily]:
+        deployment = ["namespace", "deployment"]
+        return {
+            "condition": GaugeMetricFamily(
+                "linnet_condition",
+                "Conditions as written.",
+                labels=["kind", "namespace", "name", "type", "status"],
+            ),
+            "weight": GaugeMetricFamily(
+                "linnet_traffic_weight",
+                "Programmed share in percent.",
+                labels=[*deployment, "revision", "version"],
+            ),
+            "evidence": GaugeMetricFamily(
+                "linnet_analysis_e", "E of a metric.", labels=[*deployment, "metric"]
+            ),
+            "rollback": GaugeMetricFamily(
+                "linnet_rollback_info",
+                "Rejected versions.",
+                labels=[*deployment, "version", "reason"],
+            ),
+            "drift": GaugeMetricFamily(
+                "linnet_drift_score",
+                "Statistic of a signal divided by its threshold, in the newest check.",
+                labels=["namespace", "policy", "signal"],
+            ),
+        }
+
+    @staticmethod
+    def _add_rollout(
+        families: Mapping[str, GaugeMetricFamily], about: list[str], status: Mapping[str, Any]
+    ) -> None:
+        for entry in status.get("traffic") or ():
+            arm = [*about, entry["revision"], entry["version"]]
+            families["weight"].add_metric(arm, entry["weight"])
+        for metric in (status.get("analysis") or {}).get("metrics") or ():
+            families["evidence"].add_metric([*about, metric["name"]], float(metric.get("e") or 1))
+        for reason in {(r["version"], r["reason"]) for r in status.get("rejected") or ()}:
+            families["rollback"].add_metric([*about, *reason], 1)
+
+    @staticmethod
+    def _add_drift(
+        families: Mapping[str, GaugeMetricFamily], about: list[str], status: Mapping[str, Any]
+    ) -> None:
+        for signal in status.get("signals") or ():
+            threshold = float(signal.get("threshold") or 0)
+            if signal.get("statistic") and threshold > 0:
+                score = float(signal["statistic"]) / threshold
+                families["drift"].add_metric([*about, signal["name"]], score)
 
 
 class JSONFormatter(logging.Formatter):
