@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -153,13 +153,15 @@ class FakeCluster:
             raise Missing(f"{kind} {name} not found")
         return dict(copied(found))
 
-    async def list(self, kind: str, namespace: str | None = None) -> Sequence[Manifest]:
+    async def pages(
+        self, kind: str, namespace: str | None = None, *, ours: bool = False
+    ) -> AsyncIterator[Sequence[Manifest]]:
         self._check("list", kind)
-        return [
-            copied(obj)
-            for key, obj in self.objects.items()
-            if key[0] == kind and namespace in (None, key[1])
-        ]
+        for key, obj in list(self.objects.items()):
+            found = obj["metadata"].get("labels") or {}
+            labelled = found.get(labels.MANAGED_BY) == labels.MANAGED_BY_LINNET
+            if key[0] == kind and namespace in (None, key[1]) and (labelled or not ours):
+                yield [copied(obj)]
 
     async def apply(self, manifest: Mapping[str, Any]) -> Manifest:
         kind, meta = manifest["kind"], manifest["metadata"]

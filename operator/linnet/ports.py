@@ -6,7 +6,7 @@ act on it), `Missing` (it does not exist).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from linnet.core.registry import ModelView, RunView
@@ -38,8 +38,10 @@ class Cluster(Protocol):
         """Read one object; raises Missing."""
         ...
 
-    async def list(self, kind: str, namespace: str | None = None) -> Sequence[Manifest]:
-        """Read all objects of a kind, unfiltered, in one namespace or everywhere."""
+    def pages(
+        self, kind: str, namespace: str | None = None, *, ours: bool = False
+    ) -> AsyncIterator[Sequence[Manifest]]:
+        """Read all objects of a kind, or those with our label, in one namespace or everywhere."""
         ...
 
     async def apply(self, manifest: Manifest) -> Manifest:

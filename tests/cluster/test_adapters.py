@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import definitions
 import pytest
 from kubernetes.aio import client, config
+from linnet.adapters import kubernetes
 from linnet.adapters.kubernetes import KubernetesCluster, path
 from linnet.adapters.mlflow import MLflowRegistry
 from linnet.ports import Conflict, Missing, Rejected, Unavailable
@@ -135,9 +136,26 @@ def test_apply_is_repeatable_and_takes_dropped_fields_away(real: Cluster) -> Non
         assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
         less = await cluster.apply(config_map(namespace, "applied", a="1"))
         assert less["data"] == {"a": "1"}
-        listed = await cluster.list("ConfigMap", namespace)
-        found = next(each for each in listed if each["metadata"]["name"] == "applied")
-        assert (found["apiVersion"], found["kind"]) == ("v1", "ConfigMap")
+        found = [obj async for page in cluster.pages("ConfigMap", namespace) for obj in page]
+        [applied] = [each for each in found if each["metadata"]["name"] == "applied"]
+        assert (applied["apiVersion"], applied["kind"]) == ("v1", "ConfigMap")
+
+    real.run(use)
+
+
+def test_a_long_list_comes_in_pages(real: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes, "PAGE", 2)
+
+    async def use(cluster: KubernetesCluster, namespace: str) -> None:
+        for number in range(5):
+            await cluster.apply(config_map(namespace, f"page-{number}", a="1"))
+        pages = [
+            [obj["metadata"]["name"] for obj in page]
+            async for page in cluster.pages("ConfigMap", namespace)
+        ]
+        assert max(map(len, pages)) == 2
+        names = [name for page in pages for name in page if name.startswith("page-")]
+        assert names == [f"page-{number}" for number in range(5)]
 
     real.run(use)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import definitions
 import pytest
+from linnet.api import labels
 from linnet.ports import Cluster, Conflict, Missing
 from simulation import FakeCluster
 
@@ -199,13 +200,26 @@ def test_a_deletion_with_another_uid_deletes_nothing(run: Run, name: str) -> Non
     run(story)
 
 
-def test_a_list_is_unfiltered_and_names_its_kind(run: Run, name: str) -> None:
+async def listed(cluster: Cluster, name: str, **wanted: Any) -> list[str]:
+    """Kinds of the ConfigMaps of that name in a LIST."""
+    return [
+        obj["kind"]
+        async for page in cluster.pages("ConfigMap", **wanted)
+        for obj in page
+        if obj["metadata"]["name"] == name
+    ]
+
+
+def test_a_list_names_its_kind_and_is_filtered_where_asked(run: Run, name: str) -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.apply(config_map(name, a="1"))
-        listed = await cluster.list("ConfigMap", NAMESPACE)
-        assert [obj["kind"] for obj in listed if obj["metadata"]["name"] == name] == ["ConfigMap"]
-        everywhere = await cluster.list("ConfigMap")
-        assert name in [obj["metadata"]["name"] for obj in everywhere]
+        assert await listed(cluster, name, namespace=NAMESPACE) == ["ConfigMap"]
+        assert await listed(cluster, name) == ["ConfigMap"]
+        assert await listed(cluster, name, ours=True) == []
+        ours = config_map(name, a="1")
+        ours["metadata"]["labels"] = {labels.MANAGED_BY: labels.MANAGED_BY_LINNET}
+        await cluster.apply(ours)
+        assert await listed(cluster, name, ours=True) == ["ConfigMap"]
         await delete(cluster, "ConfigMap", name)
 
     run(story)

@@ -80,6 +80,10 @@ def test_children_follow_their_owner_label() -> None:
     assert len(cache.children(Key("ModelDeployment", "team", "other"))) == 1
 
 
+def uids(*objects: Any) -> dict[Key, str]:
+    return cached(*objects).uids("Pod")
+
+
 def cached(*objects: Any) -> Cache:
     cache = Cache()
     for obj in objects:
@@ -97,7 +101,7 @@ A, B, C = pod(1, name="a", uid="a"), pod(2, name="b", uid="b"), pod(3, name="c",
 )
 def test_a_complete_list_prunes_what_vanished(listed: list[Any], gone: list[str]) -> None:
     cache = cached(A, B, C)
-    removed = cache.prune(cache.uids("Pod", "team"), listed)
+    removed = cache.prune(cache.uids("Pod", "team"), uids(*listed))
     assert [obj["metadata"]["name"] for obj in removed] == gone
     assert len(cache) == 3 - len(gone)
     assert len(cache.children(OWNER)) == 3 - len(gone)
@@ -107,14 +111,14 @@ def test_what_came_in_while_the_list_was_read_is_kept() -> None:
     cache = cached(A)
     before = cache.uids("Pod")
     cache.update(B)
-    assert cache.prune(before, [A]) == []
+    assert cache.prune(before, uids(A)) == []
     assert len(cache) == 2
 
 
 def test_an_object_that_was_deleted_and_made_anew_unseen_is_replaced() -> None:
     cache = cached(pod(1, uid="old"))
     remade = pod(9, uid="new")
-    assert len(cache.prune(cache.uids("Pod"), [remade])) == 1
+    assert len(cache.prune(cache.uids("Pod"), uids(remade))) == 1
     assert cache.update(remade)
 
 
@@ -122,7 +126,7 @@ def test_an_object_that_was_made_anew_while_the_list_was_read_is_kept() -> None:
     cache = cached(pod(1, uid="old"))
     before = cache.uids("Pod")
     cache.update(pod(9, uid="new"))
-    assert cache.prune(before, []) == []
+    assert cache.prune(before, {}) == []
     assert cache.get(KEY) is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +16,8 @@ from linnet.api import labels
 from linnet.ports import Conflict, Manifest, Missing, Rejected, Unavailable
 
 REQUEST_TIMEOUT = 20.0
+PAGE = 250
+"""Objects in one answer to a LIST: all at once would take more memory than the whole operator."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 YAML = "application/yaml"
@@ -91,7 +93,8 @@ def failure(status: int, body: bytes) -> Exception:
         return Missing(text)
     if status == 409:
         return Conflict(text)
-    if status == 429 or status >= 500:
+    # 410: a list whose pages were read too slowly; the next one begins anew.
+    if status in (410, 429) or status >= 500:
         return Unavailable(text)
     return Rejected(text)
 
@@ -155,13 +158,20 @@ class KubernetesCluster:
     async def get(self, kind: str, namespace: str, name: str) -> Manifest:
         return await self.request("GET", path(kind, namespace, name))
 
-    async def list(self, kind: str, namespace: str | None = None) -> Sequence[Manifest]:
-        answer = await self.request("GET", path(kind, namespace))
-        resource = RESOURCES[kind]
-        return [
-            {"apiVersion": resource.api_version, "kind": kind, **item}
-            for item in answer.get("items", [])
-        ]
+    async def pages(
+        self, kind: str, namespace: str | None = None, *, ours: bool = False
+    ) -> AsyncIterator[Sequence[Manifest]]:
+        about = {"apiVersion": RESOURCES[kind].api_version, "kind": kind}
+        query = {"limit": str(PAGE)}
+        if ours:
+            query["labelSelector"] = f"{labels.MANAGED_BY}={labels.MANAGED_BY_LINNET}"
+        while True:
+            answer = await self.request("GET", path(kind, namespace), query=query)
+            yield [{**about, **item} for item in answer.get("items", [])]
+            following = answer.get("metadata", {}).get("continue")
+            if not following:
+                return
+            query["continue"] = following
 
     async def apply(self, manifest: Manifest) -> Manifest:
         meta = manifest["metadata"]

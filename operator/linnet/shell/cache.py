@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,17 +168,16 @@ class Cache:
             if namespace is None or key.namespace == namespace
         }
 
-    def prune(self, before: Mapping[Key, str], listed: Iterable[Manifest]) -> list[Manifest]:
+    def prune(self, before: Mapping[Key, str], listed: Mapping[Key, str]) -> list[Manifest]:
         """Remove what a complete LIST no longer has; returns what was removed.
 
-        `before` is what was known when the LIST began: only that can be told to have vanished, for
-        what came in meanwhile may be newer than the LIST.
+        `before` are the uids that were known when the LIST began: only those can be told to have
+        vanished, for what came in meanwhile may be newer than the LIST.
         """
-        alive = {(key_of(obj), obj["metadata"]["uid"]) for obj in listed}
         gone = []
         for key, uid in before.items():
             known = self._find(key)
-            if (key, uid) in alive or known is None or known.uid != uid:
+            if listed.get(key) == uid or known is None or known.uid != uid:
                 continue
             self._drop(key)
             gone.append(known.unpacked())

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
 
-from linnet.api import labels
 from linnet.ports import Manifest, Missing, Rejected, Unavailable
-from linnet.shell.cache import Key
+from linnet.shell.cache import key_of
 from linnet.shell.handlers import OURS, Watcher
 from linnet.shell.world import World
 
@@ -24,40 +22,34 @@ async def once(world: World, watcher: Watcher) -> None:
     complete = True
     for kind in watcher.kinds():
         for namespace in world.settings.namespaces or (None,):
-            before = world.cache.uids(kind, namespace)
             try:
-                listed = await world.cluster.list(kind, namespace)
+                await _list(kind, namespace, world, watcher)
             except (Unavailable, Rejected, Missing) as error:
                 LOG.warning("%s could not be listed: %s", kind, error)
                 complete &= not isinstance(error, Unavailable)
-                continue
-            _take(kind, before, [obj for obj in listed if _concerns(obj)], world, watcher)
     world.models.forget(world.cache.models())
     world.synced |= complete
 
 
-def _concerns(obj: Manifest) -> bool:
-    if obj["kind"] in (*OURS, "Gateway"):
-        return True
-    found = obj["metadata"].get("labels") or {}
-    return bool(found.get(labels.MANAGED_BY) == labels.MANAGED_BY_LINNET)
-
-
-def _take(
-    kind: str,
-    before: Mapping[Key, str],
-    listed: list[Manifest],
-    world: World,
-    watcher: Watcher,
-) -> None:
+async def _list(kind: str, namespace: str | None, world: World, watcher: Watcher) -> None:
+    """Take one kind's objects in, page by page."""
+    before, listed = world.cache.uids(kind, namespace), {}
+    ours = kind not in (*OURS, "Gateway")
+    async for page in world.cluster.pages(kind, namespace, ours=ours):
+        for obj in page:
+            listed[key_of(obj)] = obj["metadata"]["uid"]
+            _take(obj, world, watcher)
     for gone in world.cache.prune(before, listed):
         watcher.wake(gone)
-    for obj in listed:
-        if kind != "Gateway" and not world.settings.watches(obj["metadata"]["namespace"]):
-            continue
-        # A child's lost event wakes its owner here; objects of ours are looked at in any case.
-        if world.cache.update(obj) or kind in OURS:
-            watcher.wake(obj)
+
+
+def _take(obj: Manifest, world: World, watcher: Watcher) -> None:
+    kind, namespace = obj["kind"], obj["metadata"].get("namespace", "")
+    if kind != "Gateway" and not world.settings.watches(namespace):
+        return
+    # A child's lost event wakes its owner here; objects of ours are looked at in any case.
+    if world.cache.update(obj) or kind in OURS:
+        watcher.wake(obj)
 
 
 async def run(world: World, watcher: Watcher) -> None:
