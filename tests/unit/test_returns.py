@@ -1,5 +1,6 @@
 """Back to the previous champion, through the real loop in virtual time."""
 
+import json
 from typing import Any
 
 import pytest
@@ -145,3 +146,38 @@ def test_a_rollback_of_a_candidate_still_is_one() -> None:
     assert ("Deployment", NAMESPACE, simulation.status["champion"]["revision"]) in (
         simulation.cluster.objects
     )
+
+
+def told(simulation: Simulation, version: str) -> list[dict[str, Any]]:
+    """What a version's tag says of its time here."""
+    text = simulation.registry.versions[version].get("linnet.dev/history.team.delays", "[]")
+    return list(json.loads(text))
+
+
+def test_every_version_carries_what_it_served() -> None:
+    simulation = replaced()
+    settles(simulation)
+    (first,), (second,) = told(simulation, "1"), told(simulation, "2")
+    assert (first["decidedBy"], first["maxWeight"]) == ("FirstRevision", 100)
+    assert first["to"] == second["from"]
+    assert "of" in second["message"]
+    offer(simulation, "1")
+    assert simulation.run(1800, promoted("1")), simulation.message("Progressing")
+    settles(simulation)
+    assert [entry["decidedBy"] for entry in told(simulation, "1")][-1] == "FirstRevision"
+    assert len(told(simulation, "1")) == 2
+
+
+def test_what_status_no_longer_holds_stays_on_the_version() -> None:
+    simulation = replaced()
+    settles(simulation)
+    simulation.status["history"] = []
+    settles(simulation)
+    assert len(told(simulation, "1")) == 1
+
+
+def test_a_tag_that_cannot_be_read_is_written_anew() -> None:
+    simulation = replaced()
+    simulation.registry.versions["2"]["linnet.dev/history.team.delays"] = "[3, nonsense"
+    settles(simulation)
+    assert [entry["decidedBy"] for entry in told(simulation, "2")] == ["Verdict"]

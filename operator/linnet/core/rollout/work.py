@@ -6,8 +6,9 @@ of revisions that nobody needs go last, after the data plane was seen without th
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from linnet.api.model_deployment import (
     Arm,
     Decision,
     DecisionVerb,
+    HistoryEntry,
     ModelDeploymentStatus,
     Rejected,
 )
@@ -32,13 +34,15 @@ from linnet.core.plan import (
     SetVersionTag,
 )
 from linnet.core.registry import VersionView
-from linnet.core.rollout import facts, resources, steps, traffic
+from linnet.core.rollout import facts, records, resources, steps, traffic
 from linnet.core.rollout.state import Observation, RevisionView
 from linnet.core.subset import covers
 
 Status = ModelDeploymentStatus
 Manifest = Mapping[str, Any]
 
+LONGEST_TAG = 5000
+"""Characters that every registry takes as the value of a version's tag."""
 KEPT_RECORDS = 10
 """ControllerRevisions of past revisions that are kept, so that their return finds its template."""
 
@@ -58,6 +62,7 @@ def actions(seen: Observation, status: Status, *, now: datetime) -> tuple[Action
         *front,
         *_memory(seen, status),
         *_alias(seen, status),
+        *_history(seen, status),
         *_cleanup(seen, status, now=now),
     )
 
@@ -299,6 +304,46 @@ def remembered_rejections(seen: Observation) -> tuple[Rejected, ...]:
             continue
         found.setdefault(entry.hash, entry)
     return tuple(sorted(found.values(), key=lambda entry: entry.time, reverse=True))
+
+
+# -- history -------------------------------------------------------------------------------------
+
+
+def _history(seen: Observation, status: Status) -> Iterator[Action]:
+    """Write on every version what it served here, as status tells it.
+
+    What status no longer holds, for it is bounded, stays as it was written.
+    """
+    if seen.model is None or seen.registry_error:
+        return
+    key = labels.history_tag(seen.namespace, seen.name)
+    told: dict[str, list[HistoryEntry]] = {}
+    for entry in status.history:
+        told.setdefault(entry.version, []).append(entry)
+    for number, entries in sorted(told.items()):
+        version = seen.model.versions.get(number)
+        if version is None:
+            continue
+        wanted = _history_json(entries, version.tags.get(key, ""))
+        if version.tags.get(key) != wanted:
+            yield SetVersionTag(model=seen.spec.model.name, version=number, key=key, value=wanted)
+
+
+def _history_json(told: Sequence[HistoryEntry], known: str) -> str:
+    """The newest entries of a version: those of status, then older ones of its tag.
+
+    The oldest go where they would not fit into a tag.
+    """
+    entries = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in told]
+    oldest = min(str(entry.get("from", "")) for entry in entries)
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        entries += [e for e in json.loads(known or "[]") if str(e.get("from", "")) < oldest]
+    entries = entries[: records.HISTORY]
+    while True:
+        text = json.dumps(entries, sort_keys=True)
+        if len(text) <= LONGEST_TAG or len(entries) == 1:
+            return text
+        entries.pop()
 
 
 # -- what nobody needs any more ------------------------------------------------------------------
