@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from .stage import beside
 from .world import STEPS, Manifest, Place, World, says
@@ -13,37 +13,11 @@ SHADOW = {
 }
 COHORT = {"cohort": {"header": "x-arm", "championValue": "a", "candidateValue": "b"}}
 ERRORS = {"name": "errors", "errorRate": {}}
-ASK = """
-import http.client, json
-body = json.dumps({"dataframe_split": {"columns": %(columns)s, "data": [%(row)s]}})
-link = http.client.HTTPConnection("eg.envoy-gateway-system.svc", 80, timeout=10)
-headers = {"Host": "%(host)s", "Content-Type": "application/json", **%(headers)s}
-told = []
-for _ in range(%(times)d):
-    link.request("POST", "%(path)s", body, headers)
-    answer = link.getresponse()
-    answer.read()
-    told.append([answer.status, answer.getheader("x-linnet-revision")])
-print(json.dumps(told))
-"""
 
 
-def _ask(
-    place: Place, *, path: str = "/invocations", headers: dict[str, str] | None = None, times: int
-) -> set[tuple[int, str]]:
-    """Status and revision of so many answers."""
-    code = ASK % {
-        "columns": json.dumps(["x1", "x2", "x3", "x4", "x5", "colour", "shape"]),
-        "row": json.dumps([0.1, 0.2, 0.3, 0.4, 0.5, "red", "round"]),
-        "host": place.host,
-        "headers": json.dumps(headers or {}),
-        "path": path,
-        "times": times,
-    }
-    said = place.api.kubectl(
-        "-n", place.namespace, "exec", "-i", "traffic", "--", "python", "-", stdin=code
-    )
-    return {(status, revision) for status, revision in json.loads(said)}
+def _ask(place: Place, **how: Any) -> set[tuple[int, str]]:
+    """Status and revision of some answers."""
+    return {(each["status"], each["x-linnet-revision"]) for each in place.ask(**how)}
 
 
 def _stands_in(place: Place, kind: str, version: str) -> Manifest:

@@ -17,8 +17,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +115,21 @@ def says(obj: Mapping[str, Any] | None, kind: str, truth: str, reason: str) -> b
 
 
 # -- the registry ----------------------------------------------------------------------------------
+ASK = """
+import http.client, json
+link = http.client.HTTPConnection("eg.envoy-gateway-system.svc", 80, timeout=10)
+for _ in range({times}):
+    link.request("POST", {path!r}, {body!r}, {headers!r})
+    answer = link.getresponse()
+    answer.read()
+    told = {{name.lower(): value for name, value in answer.getheaders()}}
+    print(json.dumps({{"status": answer.status, **told}}))
+"""
+"""Some requests in a row, from a pod, by one connection."""
+ROW = {
+    "columns": ["x1", "x2", "x3", "x4", "x5", "colour", "shape"],
+    "data": [[0.1, 0.2, 0.3, 0.4, 0.5, "red", "round"]],
+}
 
 
 class Registry:
@@ -492,6 +508,24 @@ class Place:
         """Apply an object."""
         return self.api.apply(manifest)
 
+    @contextmanager
+    def reapplied(self, manifest: Manifest) -> Iterator[list[Manifest]]:
+        """Apply an object every second, as a GitOps tool does; what the API server answered."""
+        answers: list[Manifest] = []
+        ended = threading.Event()
+
+        def again() -> None:
+            while not ended.wait(1):
+                answers.append(self.apply(manifest))
+
+        with ThreadPoolExecutor(1) as pool:
+            applying = pool.submit(again)
+            try:
+                yield answers
+            finally:
+                ended.set()
+            applying.result()
+
     def train(self, name: str, **changes: Any) -> Manifest:
         """Apply a TrainingJob."""
         return self.apply(self.training_job(name, **changes))
@@ -579,6 +613,22 @@ class Place:
                 raise AssertionError(f"{self.namespace}: no traffic: {traffic.totals()}")
             time.sleep(1)
         return traffic
+
+    def ask(
+        self,
+        *,
+        path: str = "/invocations",
+        headers: Mapping[str, str] | None = None,
+        times: int = 1,
+    ) -> list[Manifest]:
+        """Ask the gateway from the pod that sends traffic: status and headers of every answer."""
+        sent = {"Host": self.host, "Content-Type": "application/json", **(headers or {})}
+        body = json.dumps({"dataframe_split": ROW})
+        code = ASK.format(path=path, body=body, headers=sent, times=times)
+        said = self.api.kubectl(
+            "-n", self.namespace, "exec", "-i", "traffic", "--", "python", "-", stdin=code
+        )
+        return [json.loads(line) for line in said.splitlines()]
 
     # -- then --------------------------------------------------------------------------------------
 
