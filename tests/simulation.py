@@ -556,6 +556,8 @@ class Simulation(Loop):
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     skew: float = 1.0
     """How much of its share a candidate gets from a gateway that does not keep shares."""
+    load: int = 1
+    """Pods that an autoscaler would run by the CPU use of their revision."""
     gateway_up: bool = True
     metrics_up: bool = True
 
@@ -580,12 +582,24 @@ class Simulation(Loop):
 
     def tick(self, seconds: float) -> None:
         """Let kubelet, gateway and users do what they do in this time."""
+        self._autoscalers()
         self._kubelet()
         self._gateway()
         self._users(seconds)
 
     def _behaviour(self, version: str) -> Behaviour:
         return self.behaviours.setdefault(version, Behaviour())
+
+    def _autoscalers(self) -> None:
+        for (kind, namespace, name), scaler in list(self.cluster.objects.items()):
+            deployment = self.cluster.objects.get(("Deployment", namespace, name))
+            if kind != "HorizontalPodAutoscaler" or deployment is None:
+                continue
+            least, most = scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]
+            wanted = min(max(self.load, least), most)
+            if deployment["spec"]["replicas"] != wanted:
+                spec = {**deployment["spec"], "replicas": wanted}
+                self.cluster.put({**deployment, "spec": spec})
 
     def _kubelet(self) -> None:
         wanted: set[str] = set()

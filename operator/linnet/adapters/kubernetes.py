@@ -55,6 +55,8 @@ RESOURCES: Mapping[str, Resource] = {
     "DriftPolicy": Resource("linnet.dev/v1alpha1", "driftpolicies", _WATCH, _STATUS),
     "Job": Resource("batch/v1", "jobs", _OWN),
     "Deployment": Resource("apps/v1", "deployments", _OWN, {"scale": ("get", "patch")}),
+    "HorizontalPodAutoscaler": Resource("autoscaling/v2", "horizontalpodautoscalers", _OWN),
+    "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets", _OWN),
     "ControllerRevision": Resource("apps/v1", "controllerrevisions", _OWN),
     "Service": Resource("v1", "services", _OWN),
     "ConfigMap": Resource("v1", "configmaps", _OWN),

@@ -197,7 +197,7 @@ class Server(Model):
     replicas: Annotated[int, Ge(1), Le(200)] = 2
     """Pods of each revision that serves. A candidate has all of them before it gets traffic;
     without a route the share of traffic is the share of pods."""
-    autoscaling: Annotated[Autoscaling | None, Issue(3)] = None
+    autoscaling: Autoscaling | None = None
     """How many pods serve, by their load; `replicas` is then ignored."""
     workers: Annotated[int, Ge(1), Le(16), Issue(6)] = 1
     """Processes in each pod."""

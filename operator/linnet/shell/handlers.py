@@ -19,7 +19,16 @@ from linnet.shell.cache import key_of, owners_of
 from linnet.shell.world import World
 
 OURS = ("TrainingJob", "ModelDeployment", "DriftPolicy")
-CHILDREN = ("Job", "ConfigMap", "Pod", "Deployment", "ControllerRevision", "Service")
+CHILDREN = (
+    "Job",
+    "ConfigMap",
+    "Pod",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "ControllerRevision",
+    "Service",
+)
 LONGEST_BACKOFF = 30
 
 

@@ -289,17 +289,23 @@ def _revisions(
 ) -> dict[str, rollout.RevisionView]:
     records: dict[str, Manifest] = {}
     deployments: dict[str, Manifest] = {}
+    autoscalers: dict[str, Manifest] = {}
+    budgets: dict[str, Manifest] = {}
     services: dict[str, dict[str, Manifest]] = {}
     running: dict[str, list[rollout.PodView]] = {}
+    by_kind = {
+        "ControllerRevision": records,
+        "Deployment": deployments,
+        "HorizontalPodAutoscaler": autoscalers,
+        "PodDisruptionBudget": budgets,
+    }
     for child in children:
         revision = (child["metadata"].get("labels") or {}).get(labels.REVISION)
         if revision is None:
             continue
         name = child["metadata"]["name"]
-        if child["kind"] == "ControllerRevision":
-            records[name] = child
-        elif child["kind"] == "Deployment":
-            deployments[name] = child
+        if child["kind"] in by_kind:
+            by_kind[child["kind"]][name] = child
         elif child["kind"] == "Service":
             services.setdefault(revision, {})[name] = child
     for pod in pods:
@@ -314,6 +320,8 @@ def _revisions(
             rejected=(record["metadata"].get("annotations") or {}).get(labels.REJECTED, ""),
             deployment=deployments.get(name),
             services=services.get(name, {}),
+            autoscaler=autoscalers.get(name),
+            budget=budgets.get(name),
             pods=tuple(sorted(running.get(name, ()), key=lambda pod: pod.name)),
         )
         for name, record in records.items()

@@ -57,7 +57,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
     ],
     "ModelDeployment": [
         ("spec.model.allowFormats 'Pickle'", {"model": {"allowFormats": ["Skops", "Pickle"]}}),
-        ("spec.server.autoscaling", {"server": {"autoscaling": {"minReplicas": 1, "maxReplicas": 2}}}),
         ("spec.server.workers", {"server": {"workers": 2}}),
         ("spec.features", {"features": {}}),
         ("spec.predictionLog", {"predictionLog": {"uri": "s3://a"}}),

@@ -9,7 +9,7 @@ from typing import Any
 from linnet_server import contract
 
 from linnet.api import labels
-from linnet.api.model_deployment import ModelDeploymentSpec, Route
+from linnet.api.model_deployment import Autoscaling, ModelDeploymentSpec, Route
 from linnet.api.pod_template import PodTemplate
 from linnet.api.shared import parse_duration, parse_quantity
 from linnet.core import names, pods
@@ -240,6 +240,51 @@ def make_deployment(seen: Observation, revision: RevisionView) -> Manifest:
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
             "template": revision.data["template"],
+        },
+    }
+
+
+def make_budget(seen: Observation, revision: RevisionView) -> Manifest:
+    """A node that is drained takes one pod of a revision at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _child_metadata(seen, revision, revision.name),
+        "spec": {
+            "maxUnavailable": 1,
+            # A pod that does not serve anyway keeps no node from being drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": {labels.REVISION: revision.name}},
+        },
+    }
+
+
+def make_autoscaler(
+    seen: Observation,
+    revision: RevisionView,
+    scaling: Autoscaling,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+) -> Manifest:
+    """The HorizontalPodAutoscaler of a revision; `least` and `most` stand over its own bounds."""
+    target = {
+        "type": "Utilization",
+        "averageUtilization": scaling.target_cpu_utilization_percentage,
+    }
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _child_metadata(seen, revision, revision.name),
+        "spec": {
+            "scaleTargetRef": {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": revision.name,
+            },
+            "minReplicas": scaling.min_replicas if least is None else least,
+            "maxReplicas": scaling.max_replicas if most is None else most,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
         },
     }
 

@@ -91,6 +91,10 @@ class RevisionView:
     """JSON of the annotation that remembers a rejection."""
     deployment: Manifest | None = None
     services: Mapping[str, Manifest] = field(default_factory=dict)
+    autoscaler: Manifest | None = None
+    """Its HorizontalPodAutoscaler: while it is there, nobody else sets replicas."""
+    budget: Manifest | None = None
+    """Its PodDisruptionBudget."""
     pods: tuple[PodView, ...] = ()
 
     @property
@@ -111,6 +115,12 @@ class RevisionView:
     def replicas(self) -> int:
         """Replicas that its Deployment asks for; 0 without one."""
         return int(self.deployment["spec"].get("replicas", 1)) if self.deployment else 0
+
+    @property
+    def workload(self) -> tuple[Manifest, ...]:
+        """Everything that runs it, but its record and its pods: what goes when nobody needs it."""
+        found = (self.autoscaler, self.budget, self.deployment, *self.services.values())
+        return tuple(each for each in found if each is not None)
 
     @property
     def ready_pods(self) -> tuple[PodView, ...]:

@@ -53,7 +53,7 @@ def actions(seen: Observation, status: Status, *, now: datetime) -> tuple[Action
         return ()
     route = tuple(_route(seen, status))
     objects = (
-        *_arm(seen, status.champion, seen.spec.server.replicas),
+        *_champion(seen, status),
         *_candidate(seen, status),
         *_previous(seen, status, now),
     )
@@ -72,6 +72,16 @@ def version_of(seen: Observation, arm: Arm) -> VersionView | None:
     return seen.model.versions.get(arm.version) if seen.model is not None else None
 
 
+def full_size(seen: Observation, arm: Arm | None) -> int:
+    """How many pods of an arm can take all traffic: as many as it runs now, where load decides."""
+    scaling = seen.spec.server.autoscaling
+    if scaling is None:
+        return seen.spec.server.replicas
+    view = seen.revisions.get(arm.revision) if arm is not None else None
+    running = view.replicas if view is not None else 0
+    return min(max(scaling.min_replicas, running), scaling.max_replicas)
+
+
 def candidate_pods(seen: Observation, status: Status) -> int:
     """How many pods the candidate has to have ready before it gets (more) weight."""
     weight = status.step.weight if status.step is not None else None
@@ -79,8 +89,18 @@ def candidate_pods(seen: Observation, status: Status) -> int:
         first = seen.spec.strategy.steps[0].weight
         weight = first if first is not None else 100
     return traffic.candidate_replicas(
-        replicas=seen.spec.server.replicas, weight=weight, by_replicas=seen.spec.route is None
+        replicas=full_size(seen, status.champion),
+        weight=weight,
+        by_replicas=seen.spec.route is None,
     )
+
+
+def _champion(seen: Observation, status: Status) -> Iterator[Action]:
+    """The champion. While a rollout runs it keeps its size, however little it has to do."""
+    if status.champion is None:
+        return
+    held = full_size(seen, status.champion) if status.candidate is not None else None
+    yield from _arm(seen, status.champion, held)
 
 
 def _candidate(seen: Observation, status: Status) -> Iterator[Action]:
@@ -92,11 +112,14 @@ def _candidate(seen: Observation, status: Status) -> Iterator[Action]:
 def _previous(seen: Observation, status: Status, now: datetime) -> Iterator[Action]:
     """The old champion, as large as it was, for as long as the new one is on probation."""
     if status.previous is not None and facts.on_probation(seen, status, now=now):
-        yield from _arm(seen, status.previous, seen.spec.server.replicas)
+        yield from _arm(seen, status.previous, full_size(seen, status.previous))
 
 
-def _arm(seen: Observation, arm: Arm, replicas: int) -> Iterator[Action]:
-    """A revision's record, then its workload from that record, then its size."""
+def _arm(seen: Observation, arm: Arm, least: int | None) -> Iterator[Action]:
+    """A revision's record, then its workload from that record, then its size.
+
+    `least` pods are kept whatever the load; None where load alone decides, or all of `replicas`.
+    """
     view = seen.revisions.get(arm.revision)
     if view is None:
         version = version_of(seen, arm)
@@ -108,6 +131,23 @@ def _arm(seen: Observation, arm: Arm, replicas: int) -> Iterator[Action]:
     yield from _apply(resources.make_deployment(seen, view), view.deployment)
     for service in resources.make_services(seen, view):
         yield from _apply(service, view.services.get(service["metadata"]["name"]))
+    yield from _apply(resources.make_budget(seen, view), view.budget)
+    yield from _size(seen, view, least)
+
+
+def _size(seen: Observation, view: RevisionView, least: int | None) -> Iterator[Action]:
+    """By load, or as many pods as are asked for: two hands on one Deployment would fight."""
+    scaling = seen.spec.server.autoscaling
+    if scaling is not None:
+        # Without a gateway shares are numbers of pods: during a rollout load does not move them.
+        fixed = least if seen.spec.route is None else None
+        wanted = resources.make_autoscaler(seen, view, scaling, least=least, most=fixed)
+        yield from _apply(wanted, view.autoscaler)
+        return
+    if view.autoscaler is not None:
+        uid = view.autoscaler["metadata"]["uid"]
+        yield DeleteObject(kind="HorizontalPodAutoscaler", name=view.name, uid=uid)
+    replicas = seen.spec.server.replicas if least is None else least
     if view.deployment is not None and view.replicas != replicas:
         yield SetReplicas(name=view.name, replicas=replicas)
 
@@ -357,7 +397,7 @@ def _unneeded(seen: Observation, status: Status, now: datetime) -> list[Revision
     return [
         view
         for name, view in sorted(seen.revisions.items())
-        if name not in needed and (view.deployment is not None or view.services)
+        if name not in needed and view.workload
     ]
 
 
@@ -396,12 +436,9 @@ def _cleanup(seen: Observation, status: Status, *, now: datetime) -> Iterator[Ac
     if due is None or now < due:
         return
     for view in _unneeded(seen, status, now):
-        if view.deployment is not None:
-            yield DeleteObject(
-                kind="Deployment", name=view.name, uid=view.deployment["metadata"]["uid"]
-            )
-        for name, service in sorted(view.services.items()):
-            yield DeleteObject(kind="Service", name=name, uid=service["metadata"]["uid"])
+        for each in view.workload:
+            meta = each["metadata"]
+            yield DeleteObject(kind=each["kind"], name=meta["name"], uid=meta["uid"])
     yield from _other_front(seen)
     for view in _old_records(seen, status):
         yield DeleteObject(kind="ControllerRevision", name=view.name, uid=view.uid)
@@ -415,10 +452,7 @@ def _old_records(seen: Observation, status: Status) -> list[RevisionView]:
     idle = [
         view
         for view in seen.revisions.values()
-        if view.name not in remembered
-        and view.deployment is None
-        and not view.services
-        and not view.pods
+        if view.name not in remembered and not view.workload and not view.pods
     ]
     idle.sort(key=lambda view: (int(view.version), view.name), reverse=True)
     return idle[KEPT_RECORDS:]
