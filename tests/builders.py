@@ -66,7 +66,11 @@ def revision(
             "model": "delays",
             "template": {"metadata": {}, "spec": {}},
         },
-        deployment={"metadata": {"uid": "d"}, "spec": {"replicas": len(pods)}},
+        deployment={
+            "kind": "Deployment",
+            "metadata": {"name": name, "uid": "d"},
+            "spec": {"replicas": len(pods)},
+        },
         pods=pods,
     )
 
