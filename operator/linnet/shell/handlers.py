@@ -132,6 +132,8 @@ class Watcher:
         settings.networking.request_timeout = 30
         settings.networking.error_backoffs = Backoffs()
         settings.queueing.exit_timeout = 10
+        # A task for each of thousands of objects would wait for its next event.
+        settings.queueing.idle_timeout = 0.2
         selector = f"{labels.MANAGED_BY}={labels.MANAGED_BY_LINNET}"
         for kind in self.kinds():
             if kind not in (*OURS, "Gateway"):
