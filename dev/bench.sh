@@ -20,7 +20,7 @@ for bench in "${benches[@]}"; do
     case $bench in
       verdict)
         versions numpy scipy
-        .venv/bin/python -m benchmarks.verdict --runs "${RUNS:-200}"
+        .venv/bin/python -m benchmarks.verdict --runs "${RUNS:-120}"
         ;;
       drift)
         versions evidently pandas numpy pyarrow scipy

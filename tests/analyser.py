@@ -87,10 +87,11 @@ class Rollout:
         n1 = binomial(self.source, total, share)
         n0 = total - n1
         k0 = binomial(self.source, n0, self.champion_bad)
-        return self.see(Block(n1, binomial(self.source, n1, self.candidate_bad), n0, k0), after)
+        self.see(Block(n1, binomial(self.source, n1, self.candidate_bad), n0, k0), after)
+        return analysis.judge(self.state, self.rules)
 
-    def see(self, delta: Block, after: timedelta) -> Verdict:
-        """One scrape after these requests, and what the analyser says of it."""
+    def see(self, delta: Block, after: timedelta) -> None:
+        """One scrape after these requests."""
         for role, count, bad in (
             (Role.CHAMPION, delta.n0, delta.k0),
             (Role.CANDIDATE, delta.n1, delta.k1),
@@ -99,7 +100,6 @@ class Rollout:
             self.bad[role] += bad
         self.now += after
         self.state = self._scraped()
-        return analysis.judge(self.state, self.rules)
 
 
 def poisson(source: random.Random, mean: float) -> int:

@@ -47,7 +47,7 @@ class Bench:
 def simulated(bench: Bench, world: World, pilot: World) -> dict[str, Any]:
     """c8 of the reference: our analyser with the bets, the tau and the T of the simulation."""
     setting = Setting(horizon=ours.SIMULATED)
-    with ours.altered(bets=True, disaster=False, floor=0.0):
+    with ours.altered(bets=1.1, disaster=False, floor=0.0):
         ends = ours.found_at(
             world.first(bench.runs), setting, (0.01, 0.05), pilot=pilot.first(bench.runs)
         )

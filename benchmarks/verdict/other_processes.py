@@ -1,11 +1,14 @@
-"""Beside the regression process: promotion on evidence, and the check of shares."""
+"""Beside the regression process: promotion on evidence, the check of shares, pairs."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from linnet.api.model_deployment import Verdict
+from linnet.core import evidence
 from linnet.core.rollout.analysis import Dispersion, Split
 
 from benchmarks.verdict import ours, reference, worlds
@@ -79,3 +82,79 @@ def _mismatches(world: World, share: float) -> Any:
                 ends[run] = scrape
                 break
     return ends
+
+
+def pairs(bench: Bench) -> None:
+    """McNemar on mirrored requests: 3.5 % against 3.5 % of pairs, then 5 % against 2 %."""
+    bench.head(
+        "Shadow pairs, McNemar, alpha .01: false %, found % @ requests that were mirrored from",
+        "mirrored", "healthy", "worse",
+    )  # fmt: skip
+    for place, ((share, total), given) in enumerate(reference.PAIRS.items()):
+        texts = []
+        for column, ((b, c), text) in enumerate(
+            zip(((0.035, 0.035), (0.05, 0.02)), given, strict=True)
+        ):
+            source = worlds.random(16, place, column)
+            count = source.binomial(total // worlds.SCRAPES, share, (ANCHOR_FOUND, worlds.SCRAPES))
+            split = source.multinomial(count, (b, c, 1 - b - c)).cumsum(axis=1)
+            ends = _first(
+                evidence.log_mcnemar, split[..., 0].tolist(), split[..., 1].tolist(), level=0.01
+            )
+            requests = np.full_like(count, total // worlds.SCRAPES)
+            world = World(
+                n1=count, k1=count, n0=requests - count, k0=count, seconds=np.ones(worlds.SCRAPES)
+            )
+            outcome, label = Outcome.of(world, ends), f"{share:.0%} of {total:,}, {b:g} : {c:g}"
+            texts.append(
+                bench.sheet.found(outcome, text, runs=reference.STRESS_RUNS, name=label)
+                if b > c
+                else bench.sheet.share(outcome, text, runs=reference.STRESS_RUNS, name=label)
+            )
+        bench.row(f"{share:.0%} of {total:,}", *texts)
+
+
+def _first(log_e: Callable[[int, int], float], *columns: list[list[int]], level: float) -> Any:
+    """The first scrape of every run at which the evidence reaches 1/level, or -1."""
+    bound = -math.log(level)
+    return np.array(
+        [
+            next((place for place, row in enumerate(run) if log_e(*row) >= bound), -1)
+            for run in (zip(*each, strict=True) for each in zip(*columns, strict=True))
+        ]
+    )
+
+
+SCORE_PAIRS, SCORE_SPREAD, SCORE_TOLERANCE = 10_000, 0.15, 0.005
+
+
+def scores(bench: Bench) -> None:
+    """Pairs of scores, looked at after each: found by the candidate's loss."""
+    bench.head(
+        "Score pairs (sd .15, tolerance .005, at most 10k), betting, alpha .01: found % @ pairs",
+        *(f"loss {loss:g}" for loss in reference.SCORES),
+    )  # fmt: skip
+    runs, texts = max(1, bench.runs // 2), []
+    for place, (loss, text) in enumerate(reference.SCORES.items()):
+        source = worlds.random(17, place)
+        drawn = np.clip(source.normal(loss, SCORE_SPREAD, (runs, SCORE_PAIRS)), -1, 1)
+        ends = np.array([_betting_ends(run) for run in drawn.tolist()])
+        one = np.ones((runs, SCORE_PAIRS), dtype=int)
+        world = World(n1=one, k1=0 * one, n0=0 * one, k0=0 * one, seconds=one[0])
+        texts.append(
+            bench.sheet.found(
+                Outcome.of(world, ends), text, runs=reference.FOUND_RUNS, name=f"loss {loss:g}"
+            )
+        )
+    bench.row(*texts)
+
+
+def _betting_ends(differences: list[float]) -> int:
+    sums, bound = [0.0] * len(evidence.SCORE_BETS), math.log(100)
+    for place, difference in enumerate(differences):
+        gains = evidence.betting_gains(difference, SCORE_TOLERANCE)
+        sums = [old + gain for old, gain in zip(sums, gains, strict=True)]
+        # The mean of five is at most the largest: only then it is worth its logarithm.
+        if max(sums) >= bound and evidence.log_mean(sums) >= bound:
+            return place
+    return -1

@@ -26,7 +26,8 @@ from tests.analyser import Rollout, rules
 
 LONG, DEFAULT, SIMULATED = 540, 180, 100
 """T of three steps of 30 min, of the default steps, and of the simulation."""
-SIMULATED_BETS = tuple(1.1 * psi for psi in (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0))
+SIMULATED_BETS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+"""In units of the tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +120,17 @@ def _states(world: World, run: int, given: Rules) -> Iterator[State]:
 
 @contextmanager
 def altered(
-    *, bets: bool = False, disaster: bool = True, floor: float | None = None
+    *, bets: float | None = None, disaster: bool = True, floor: float | None = None
 ) -> Iterator[None]:
     """The analyser with the simulation's bets, without the disaster process, or with another floor.
 
-    For explanations only: none of it can be asked for.
+    `bets` is the tolerance that the simulation's bets are multiples of. For explanations only: none
+    of it can be asked for.
     """
     with ExitStack() as stack:
-        if bets:
-            stack.enter_context(patch.object(evidence, "BETS", SIMULATED_BETS))
+        if bets is not None:
+            multiples = tuple(bets * psi for psi in SIMULATED_BETS)
+            stack.enter_context(patch.object(evidence, "BETS", multiples))
         if not disaster:
             stack.enter_context(patch.object(evidence, "DISASTER_SHARE", 1e-12))
         if floor is not None:
