@@ -18,7 +18,10 @@ for bench in "${benches[@]}"; do
   {
     echo "date: $(date -u +%Y-%m-%d), machine: $(nproc --all) cores, $(uname -m), $(.venv/bin/python --version)"
     case $bench in
-      verdict) .venv/bin/python benchmarks/verdict/reproduce.py --runs "${RUNS:-200}" ;;
+      verdict)
+        versions numpy scipy
+        .venv/bin/python -m benchmarks.verdict --runs "${RUNS:-120}"
+        ;;
       drift)
         versions evidently pandas numpy pyarrow scipy
         .venv/bin/python benchmarks/drift/reproduce.py --runs "${RUNS:-200}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from linnet.api.model_deployment import Verdict
+from linnet.core.evidence import Block
 from linnet.core.rollout import analysis
 from linnet.core.rollout.analysis import MetricRule, PodSample, Role, Rules, Scrape, State
 
@@ -83,14 +84,22 @@ class Rollout:
 
     def serve(self, total: int, share: float, after: timedelta) -> Verdict:
         """One interval of traffic, one scrape, and what the analyser says of it."""
-        candidate = binomial(self.source, total, share)
-        rates = {Role.CHAMPION: self.champion_bad, Role.CANDIDATE: self.candidate_bad}
-        for role, count in ((Role.CHAMPION, total - candidate), (Role.CANDIDATE, candidate)):
+        n1 = binomial(self.source, total, share)
+        n0 = total - n1
+        k0 = binomial(self.source, n0, self.champion_bad)
+        self.see(Block(n1, binomial(self.source, n1, self.candidate_bad), n0, k0), after)
+        return analysis.judge(self.state, self.rules)
+
+    def see(self, delta: Block, after: timedelta) -> None:
+        """One scrape after these requests."""
+        for role, count, bad in (
+            (Role.CHAMPION, delta.n0, delta.k0),
+            (Role.CANDIDATE, delta.n1, delta.k1),
+        ):
             self.requests[role] += count
-            self.bad[role] += binomial(self.source, count, rates[role])
+            self.bad[role] += bad
         self.now += after
         self.state = self._scraped()
-        return analysis.judge(self.state, self.rules)
 
 
 def poisson(source: random.Random, mean: float) -> int:

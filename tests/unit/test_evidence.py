@@ -181,3 +181,17 @@ def test_impossible_blocks_are_refused() -> None:
 def test_a_process_without_a_bet_above_its_tolerance_never_speaks() -> None:
     process = evidence.Mixture.start(30.0, evidence.BETS, 100).add([])
     assert process.log_e == 0.0
+
+
+@pytest.mark.parametrize("one", [-math.inf, -700.0, -1.3, 0.0, 2.7, 40.0])
+@pytest.mark.parametrize("other", [-math.inf, -0.2, 0.0, 12.5])
+def test_the_sum_of_two_is_the_sum_of_any_number(one: float, other: float) -> None:
+    assert evidence.log_add(one, other) == evidence.log_sum_exp((one, other))
+    assert evidence.log_add(other, one) == evidence.log_sum_exp((one, other))
+
+
+@pytest.mark.parametrize("precision", [None, 5.0, 40.0])
+def test_bets_are_judged_together_as_one_by_one(precision: float | None) -> None:
+    together = evidence.block_gains(BLOCK, evidence.BETS, 1.1, precision)
+    alone = [evidence.block_gain(BLOCK, psi, 1.1, precision) for psi in evidence.BETS]
+    assert list(together) == alone

@@ -232,8 +232,7 @@ class Process:
 
 
 def _bet(mixture: Mixture, block: Block, tau: float | None) -> Mixture:
-    psi0 = mixture.psi0
-    return mixture.add([evidence.block_gain(block, psi, psi0, tau) for psi in mixture.bets])
+    return mixture.add(evidence.block_gains(block, mixture.bets, mixture.psi0, tau))
 
 
 Counters = tuple[int, ...]

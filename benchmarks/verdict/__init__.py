@@ -1,0 +1,1 @@
+"""False rollbacks and harmed requests of our verdict, beside the rules of others."""
