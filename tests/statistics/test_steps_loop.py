@@ -124,3 +124,46 @@ def test_a_shadow_without_a_gateway_is_refused_by_name() -> None:
     simulation.run(30)
     assert simulation.condition("Stalled") == ("True", "NotYetSupported")
     assert "spec.strategy.steps[0].shadow without spec.route" in simulation.message("Stalled")
+
+
+LONG = {"minDuration": "600s", "minCandidateRequests": 50, "maxDuration": "700s"}
+
+
+@pytest.mark.parametrize(("replicas", "source"), [(4, "Learned"), (1, "Assumed")])
+def test_the_champions_pods_teach_how_noisy_they_are_before_the_first_weight(
+    replicas: int, source: str
+) -> None:
+    simulation = stepping(
+        {"shadow": {"percent": 20}, "hold": LONG},
+        server={"replicas": replicas},
+        analysis={"metrics": METRICS[:1], "interval": "5s", "warmup": "5s"},
+    )
+    for version in ("1", "2"):
+        offer(simulation, version, bad=0.02)
+        if version == "1":
+            simulation.run(20)
+    assert simulation.run(300, in_step("Shadow")), simulation.message("Progressing")
+    simulation.run(30)
+    (metric,) = simulation.status["analysis"]["metrics"]
+    assert metric["dispersion"] == "Assumed"
+    assert simulation.run(900, in_step("Weight")), simulation.message("Progressing")
+    simulation.run(60)
+    (metric,) = simulation.status["analysis"]["metrics"]
+    assert metric["dispersion"] == source
+    assert (float(metric["precision"]) > 5) == (source == "Learned")
+
+
+def test_a_slow_start_of_the_candidate_is_time_to_learn_in() -> None:
+    simulation = stepping(
+        SHADOW,
+        server={"replicas": 4},
+        analysis={"metrics": METRICS[:1], "interval": "5s", "warmup": "5s"},
+        strategy={"steps": [SHADOW, *WEIGHTS], "progressDeadline": "30m"},
+    )
+    simulation.behaviours["1"].bad = 0.02
+    offer(simulation, "2", bad=0.02, ready_after=550.0)
+    assert simulation.run(700, in_step("Shadow")), simulation.message("Progressing")
+    assert simulation.run(900, in_step("Weight")), simulation.message("Progressing")
+    simulation.run(60)
+    (metric,) = simulation.status["analysis"]["metrics"]
+    assert metric["dispersion"] == "Learned"

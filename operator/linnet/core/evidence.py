@@ -308,16 +308,18 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def choose_precision(blocks: Iterable[Block]) -> float:
-    """Precision learnt from A/A blocks of the champion's pods (reference 4.4).
+def precision_likelihoods(block: Block) -> tuple[float, ...]:
+    """Log likelihoods of one A/A block at each of `PRECISIONS`, without the floor (reference 4.4).
 
-    The smallest of `PRECISIONS` whose log likelihood is within 2 of the best, over the blocks with
-    more than one bad request (the others say nothing) and without the floor.
+    A block with at most one bad request says nothing of a precision.
     """
-    telling = [block for block in blocks if block.k1 + block.k0 > 1]
-    if not telling:
-        return ASSUMED_PRECISION
-    likelihoods = [sum(learned(block, 1.0, tau) for block in telling) for tau in PRECISIONS]
+    if block.k1 + block.k0 <= 1:
+        return (0.0,) * len(PRECISIONS)
+    return tuple(learned(block, 1.0, tau) for tau in PRECISIONS)
+
+
+def likeliest_precision(likelihoods: Sequence[float]) -> float:
+    """The smallest of `PRECISIONS` whose summed log likelihood is within 2 of the best."""
     best = max(likelihoods)
     pairs = zip(PRECISIONS, likelihoods, strict=True)
     return next(tau for tau, value in pairs if value >= best - 2)

@@ -36,6 +36,8 @@ QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 LEAST_TIMED = 100
 """Answers of the champion below which its quantiles are not known."""
 BUCKETS = contract.PREDICTION_BUCKETS
+AA_BLOCKS = 100
+"""Scrapes of the champion alone that a precision is learnt from; fewer teach nothing."""
 
 
 class Role(StrEnum):
@@ -91,6 +93,11 @@ class MetricRule:
         """Whether it can show that a candidate is no worse."""
         return self.kind in (MetricKind.ERROR_RATE, MetricKind.LATENCY)
 
+    @property
+    def has_precision(self) -> bool:
+        """Whether its counts are compared in a form that a precision belongs to."""
+        return self.kind is not MetricKind.OBJECTIVE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -104,6 +111,8 @@ class Rules:
     horizon: int
     """T of the change-point mixture; used when a rollout starts and frozen in its state."""
     dispersion: Dispersion = Dispersion()
+    learns_at: float | None = None
+    """Share at which the champion's pods are split to learn a precision; None where none is."""
     phases: int = 1
     """Kinds of traffic that are compared one after another, each with evidence of its own."""
 
@@ -231,6 +240,23 @@ class Process:
         return replace(self, open=EMPTY, disaster_open=EMPTY)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """What the champion alone has shown of how much one way to be bad varies (reference 4.4)."""
+
+    likelihoods: tuple[float, ...] = (0.0,) * len(evidence.PRECISIONS)
+    """Log likelihood of every precision that may be chosen, summed over the blocks."""
+    blocks: int = 0
+
+    def add(self, block: Block) -> Noise:
+        """One A/A block, which needs requests on both sides; the first hundred count."""
+        if self.blocks >= AA_BLOCKS or not (block.n1 and block.n0):
+            return self
+        more = evidence.precision_likelihoods(block)
+        sums = tuple(old + new for old, new in zip(self.likelihoods, more, strict=True))
+        return Noise(likelihoods=sums, blocks=self.blocks + 1)
+
+
 def _bet(mixture: Mixture, block: Block, tau: float | None) -> Mixture:
     psi0 = mixture.psi0
     return mixture.add([evidence.block_gain(block, psi, psi0, tau) for psi in mixture.bets])
@@ -294,6 +320,10 @@ class State:
     """By metric, or by metric and place where one can be bad in several ways."""
     edges: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Places of the latency edges that a metric compares, frozen when it began."""
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    """By process, while precisions are learnt."""
+    precisions: Mapping[str, float] = field(default_factory=dict)
+    """By process, once they are learnt and frozen."""
     series: Mapping[str, Mapping[str, Counters]] = field(default_factory=dict)
     read: Mapping[Role, datetime] = field(default_factory=dict)
     """When each arm was last read."""
@@ -329,12 +359,14 @@ def advance(
     *,
     warm_until: datetime | None,
     share: float | None = None,
+    learning: bool = False,
 ) -> State:
     """The state after one scrape.
 
     `warm_until` is the end of the warm-up after the last weight change or the last candidate pod
     that became ready; a scrape is warming when any part of what it counts lies before it. `share`
-    is the candidate's share as a gateway was told it; None where nobody keeps one.
+    is the candidate's share as a gateway was told it; None where nobody keeps one. `learning` says
+    that the champion has all users still, so that its pods can be compared with each other.
     """
     warming = state.time is not None and warm_until is not None and state.time < warm_until
     processes: dict[str, Process] = {}
@@ -351,7 +383,8 @@ def advance(
             process = state.processes.get(key) or Process.start(rule, state.horizon)
             process = process.with_rule(rule, state.horizon)
             if state.started:
-                process = process.add(delta, rule, rules.dispersion, warming=warming)
+                dispersion = _dispersion(state, key, rules)
+                process = process.add(delta, rule, dispersion, warming=warming)
             processes[key] = process
     if not state.started:
         requests = EMPTY
@@ -360,6 +393,7 @@ def advance(
         state,
         processes=processes,
         edges={name: found for name, found in edges.items() if found},
+        noise=_learned(state, scrape, rules, edges) if learning else state.noise,
         time=scrape.time,
         read=read,
         series=_series(state, scrape, rules, edges),
@@ -368,6 +402,88 @@ def advance(
     )
     log_e = mean_log_e(after, rules)
     return replace(after, max_log_e=max(after.max_log_e, log_e))
+
+
+def learn(state: State, scrape: Scrape, rules: Rules) -> State:
+    """The state after a scrape before the baseline: the champion alone is looked at."""
+    if rules.learns_at is None:
+        return state
+    champion = tuple(each for each in scrape.samples if each.role is Role.CHAMPION)
+    scrape = replace(scrape, samples=champion)
+    edges = {
+        rule.name: state.edges.get(rule.name) or _choose_edges(scrape)
+        for rule in rules.metrics
+        if rule.kind is MetricKind.LATENCY
+    }
+    return replace(
+        state,
+        edges={name: found for name, found in edges.items() if found},
+        noise=_learned(state, scrape, rules, edges),
+        series=_series(state, scrape, rules, edges),
+        read={**state.read, Role.CHAMPION: scrape.time} if champion else state.read,
+    )
+
+
+def learns(state: State, rules: Rules) -> bool:
+    """Whether there is a precision that more scrapes of the champion may still teach."""
+    enough = bool(state.noise) and all(each.blocks >= AA_BLOCKS for each in state.noise.values())
+    return rules.learns_at is not None and not enough
+
+
+def freeze_precisions(state: State) -> State:
+    """The state when weights begin: what was learnt stays as it is, what was not is assumed."""
+    learned = {
+        key: evidence.likeliest_precision(noise.likelihoods)
+        for key, noise in state.noise.items()
+        if noise.blocks >= AA_BLOCKS
+    }
+    return replace(state, noise={}, precisions={**state.precisions, **learned})
+
+
+def _learned(
+    state: State, scrape: Scrape, rules: Rules, edges: Mapping[str, Sequence[int]]
+) -> dict[str, Noise]:
+    """What is known of the champion's noise after one more A/A block of its pods.
+
+    Pods are split, never requests: a random split of one stream is binomial by construction and
+    always looks noiseless.
+    """
+    noise = dict(state.noise)
+    if rules.learns_at is None or Role.CHAMPION not in state.read:
+        return noise
+    champion = [each for each in scrape.samples if each.role is Role.CHAMPION]
+    fewer = _smaller_group({each.pod_uid for each in champion}, rules.learns_at, state.since)
+    as_arms = tuple(
+        replace(each, role=Role.CANDIDATE if each.pod_uid in fewer else Role.CHAMPION)
+        for each in champion
+    )
+    for rule in rules.metrics:
+        if not rule.has_precision:
+            continue
+        chosen = edges.get(rule.name, ())
+        blocks = _deltas(state, replace(scrape, samples=as_arms), rule, chosen)
+        for key, block in zip(_keys(rule, chosen), blocks, strict=True):
+            noise[key] = noise.get(key, Noise()).add(block)
+    return noise
+
+
+def _smaller_group(pods: set[str], share: float, since: datetime) -> set[str]:
+    """About this share of the pods, at random, and the same ones for the whole rollout."""
+    shuffled = sorted(pods, key=lambda pod: names.digest({"pod": pod, "since": str(since)}))
+    return set(shuffled[: min(max(round(share * len(pods)), 1), len(pods) - 1)])
+
+
+def _dispersion(state: State, key: str, rules: Rules) -> Dispersion:
+    """How far the counts of one process vary: as learnt, else as the rules say."""
+    learned = state.precisions.get(key)
+    if learned is None or rules.learns_at is None:
+        return rules.dispersion
+    return Dispersion(source="Learned", precision=learned)
+
+
+def dispersion_of(state: State, rule: MetricRule, place: int, rules: Rules) -> Dispersion:
+    """The dispersion of one of a metric's processes, by its place in `State.of`."""
+    return _dispersion(state, _keys(rule, state.edges.get(rule.name, ()))[place], rules)
 
 
 def change_weight(state: State) -> State:
@@ -381,6 +497,9 @@ def change_kind(state: State, rules: Rules) -> State:
     return State(
         horizon=state.horizon,
         since=state.since,
+        edges=state.edges,
+        noise=state.noise,
+        precisions=state.precisions,
         earlier=(*state.earlier, _phase_log_e(state, rules)),
         max_log_e=state.max_log_e,
     )
@@ -686,6 +805,11 @@ def dump(state: State) -> str:
         "n": state.step_requests,
         "d": list(state.drain) if state.drain else None,
         "q": {name: list(edges) for name, edges in sorted(state.edges.items())},
+        "N": {
+            key: [noise.blocks, _pack(noise.likelihoods)]
+            for key, noise in sorted(state.noise.items())
+        },
+        "P": dict(sorted(state.precisions.items())),
         "h": list(astuple(state.split)),
         "m": {name: _dump_process(process) for name, process in sorted(state.processes.items())},
         "c": {
@@ -716,6 +840,11 @@ def load(text: str) -> State:
         step_requests=body["n"],
         drain=(body["d"][0], body["d"][1]) if body["d"] else None,
         edges={name: tuple(edges) for name, edges in body.get("q", {}).items()},
+        noise={
+            key: Noise(blocks=blocks, likelihoods=_unpack(packed))
+            for key, (blocks, packed) in body.get("N", {}).items()
+        },
+        precisions=body.get("P", {}),
         split=_load_split(body.get("h")),
         processes={name: _load_process(data, horizon) for name, data in body["m"].items()},
         series={

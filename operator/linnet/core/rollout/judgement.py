@@ -37,7 +37,14 @@ from linnet.core import evidence, statements
 from linnet.core.evidence import Block
 from linnet.core.plan import Finding
 from linnet.core.rollout import analysis, facts, holds, inputs, policy, steps, traffic
-from linnet.core.rollout.analysis import MetricKind, MetricRule, Process, Rules, State
+from linnet.core.rollout.analysis import (
+    Dispersion,
+    MetricKind,
+    MetricRule,
+    Process,
+    Rules,
+    State,
+)
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
@@ -220,6 +227,7 @@ def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
     )
     loudest = processes[place]
     totals, warming = loudest.totals, loudest.warming
+    dispersion = analysis.dispersion_of(state, rule, place, rules)
     return MetricStatus(
         name=rule.name,
         kind=rule.kind.value,
@@ -233,13 +241,13 @@ def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
             number(analysis.log_good_enough(state, rule)) if rule.is_guardrail else None
         ),
         disaster=number(loudest.log_disaster) if loudest.disaster is not None else None,
-        precision=_precision(rules) if judged else None,
-        dispersion=rules.dispersion.source if judged else None,
+        precision=_precision(dispersion) if judged else None,
+        dispersion=dispersion.source if judged else None,
     )
 
 
-def _precision(rules: Rules) -> str | None:
-    tau = rules.dispersion.precision
+def _precision(dispersion: Dispersion) -> str | None:
+    tau = dispersion.precision
     return f"{tau:g}" if tau is not None else None
 
 

@@ -147,13 +147,29 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     if traffic.returning(status):
         return seen.traffic.observed and (state.time is None or now >= state.time + DRAIN_INTERVAL)
     if status.step is None:
-        revision = seen.revisions.get(status.candidate.revision)
-        return not state.started and revision is not None and _has_all_pods(seen, status, revision)
+        ready = _candidate_has_all_pods(seen, status)
+        return not state.started and (ready or _next_lesson_is_due(seen, state, now))
     if not traffic.in_place(seen, status):
         return False
     rules = steps.rules(seen.spec)
     interval = analysis.scrape_interval(rules, warm_until=facts.warm_until(seen, status), now=now)
     return state.time is None or now >= state.time + interval
+
+
+def _candidate_has_all_pods(seen: Observation, status: Status) -> bool:
+    candidate = status.candidate
+    revision = seen.revisions.get(candidate.revision) if candidate is not None else None
+    return revision is not None and _has_all_pods(seen, status, revision)
+
+
+def _next_lesson_is_due(seen: Observation, state: State, now: datetime) -> bool:
+    """Whether the champion is read to learn its noise while the candidate gets ready."""
+    rules, champion = steps.rules(seen.spec), seen.status.champion
+    view = seen.revisions.get(champion.revision) if champion is not None else None
+    if view is None or len(view.ready_pods) < 2:
+        return False
+    last = state.read.get(Role.CHAMPION)
+    return analysis.learns(state, rules) and (last is None or now >= last + rules.interval)
 
 
 def _next_on_probation(seen: Observation, state: State, now: datetime) -> datetime:
@@ -169,15 +185,20 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
     scrape = Scrape(time=now, samples=seen.samples, living_pods=living)
     if traffic.returning(status):
         return _with_state(seen, status, analysis.watch_drain(state, scrape), now)
-    if not state.started and {sample.role for sample in scrape.samples} != set(Role):
+    rules, step = steps.rules(seen.spec), status.step
+    both = {sample.role for sample in scrape.samples} == set(Role)
+    waits = step is None and status.candidate is not None
+    if not state.started and not (both and (not waits or _candidate_has_all_pods(seen, status))):
         # The baseline wants both arms: without it a champion's past would count as evidence.
-        return status
+        lesson = analysis.learn(state, scrape, rules) if waits else state
+        return status if lesson == state else _with_state(seen, status, lesson, now)
     after = analysis.advance(
         state,
         scrape,
-        steps.rules(seen.spec),
+        rules,
         warm_until=facts.warm_until(seen, status),
         share=traffic.kept_share(seen, status),
+        learning=waits or (step is not None and step.kind is StepKind.SHADOW),
     )
     return _with_state(seen, status, after, now)
 
@@ -556,8 +577,7 @@ def begin_steps(seen: Observation, status: Status, now: datetime) -> Status:
         return status
     if seen.spec.paused or state is None or not state.started or facts.wish_of(seen) is None:
         return status
-    revision = seen.revisions.get(candidate.revision)
-    if revision is None or not _has_all_pods(seen, status, revision):
+    if not _candidate_has_all_pods(seen, status):
         return status
     if seen.spec.route is None and work.others_have_pods(seen, status):
         # One Service over both arms would send users to whatever else still runs.
@@ -597,6 +617,8 @@ def _go_to(
         after = analysis.change_weight(state)
     else:
         after = analysis.change_kind(state, rules)
+    if step.kind is StepKind.WEIGHT:
+        after = analysis.freeze_precisions(after)
     return _with_state(seen, moved, after, now)
 
 

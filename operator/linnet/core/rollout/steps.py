@@ -152,6 +152,7 @@ def rules(spec: ModelDeploymentSpec) -> Rules:
         warmup=parse_duration(analysis.warmup),
         horizon=max(SHORTEST_HORIZON, math.ceil(ramp / interval)),
         dispersion=_dispersion(analysis.dispersion),
+        learns_at=_learns_at(spec),
         phases=len({kind_of(step) for step in spec.strategy.steps}),
     )
 
@@ -195,5 +196,16 @@ def _dispersion(given: Given) -> Dispersion:
         case DispersionMode.FIXED:
             return Dispersion(source="Fixed", precision=float(given.precision or 0))
         case DispersionMode.LEARNED:
-            # Learning needs a shadow step's time; without one the precision is assumed.
             return Dispersion()
+
+
+def _learns_at(spec: ModelDeploymentSpec) -> float | None:
+    """Share at which the champion's pods are split to learn how noisy they are.
+
+    A ramp takes what was learnt at its middle weight. Only a shadow step leaves the time to learn.
+    """
+    learned = spec.analysis.dispersion.mode is DispersionMode.LEARNED
+    if not learned or all(step.shadow is None for step in spec.strategy.steps):
+        return None
+    weights = [step.weight for step in spec.strategy.steps if step.weight not in (None, FULL)]
+    return (weights[(len(weights) - 1) // 2] or 0) / 100 if weights else 0.5
