@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -417,6 +418,10 @@ class Loop:
         """The metric source."""
         return None
 
+    def queries(self) -> Any:
+        """Prometheus, where the operator knows one."""
+        return None
+
     def tick(self, seconds: float) -> None:
         """Let the world do what it does in this time."""
         raise NotImplementedError
@@ -430,6 +435,7 @@ class Loop:
             registry=self.registry,
             models=DirectModels(self.registry),  # type: ignore[arg-type]
             metrics=self.metrics(),
+            queries=self.queries(),
             cache=Cache(),
             queue=QuietQueue(),  # type: ignore[arg-type]
             settings=SETTINGS,
@@ -555,6 +561,11 @@ class Simulation(Loop):
     """How much of its share a candidate gets from a gateway that does not keep shares."""
     gateway_up: bool = True
     metrics_up: bool = True
+    prometheus: bool = True
+    """Whether the operator knows a Prometheus."""
+    prometheus_up: bool = True
+    figures: dict[str, float] = field(default_factory=dict)
+    """What the query `figure{…}` returns, by version."""
 
     def __post_init__(self) -> None:
         self.programmed: dict[str, int] = {}
@@ -566,6 +577,10 @@ class Simulation(Loop):
         self.served: dict[str, list[int]] = {}
         self.unanswered = 0
         self.pod_started: dict[str, datetime] = {}
+        self.revisions_of: dict[str, str] = {}
+        """Revision of every pod that ever was, by uid."""
+        self.stale: set[str] = set()
+        """Pods of which Prometheus tells nothing now, by uid."""
         self.held: set[str] = set()
         """Versions that have had all traffic."""
         super().__post_init__()
@@ -636,7 +651,8 @@ class Simulation(Loop):
             }
         )
         if uid is None or known is None or known.get("status") != status:
-            self.cluster.put({"kind": "Pod", "metadata": meta, "status": status})
+            stored = self.cluster.put({"kind": "Pod", "metadata": meta, "status": status})
+            self.revisions_of[stored["metadata"]["uid"]] = template["labels"][labels.REVISION]
 
     def _gateway(self) -> None:
         route = self.cluster.objects.get(("HTTPRoute", NAMESPACE, "delays"))
@@ -762,6 +778,31 @@ class Simulation(Loop):
         return ScrapedPage(
             target=target, started="1", requests=requests, latency=latency, scores=scores
         )
+
+    # -- Prometheus ----------------------------------------------------------------------------
+
+    def queries(self) -> Any:
+        return self if self.prometheus else None
+
+    async def query(self, text: str) -> Mapping[str, float]:
+        """`requests`, `errors`, `slow` or `figure`, each `{revision="…"}`: counters by pod."""
+        if not self.prometheus_up:
+            raise Unavailable("Prometheus cannot be reached: connection refused")
+        match = re.fullmatch(r'([a-z]+)\{revision="([^"]+)"\}', text)
+        if match is None:
+            raise Rejected("Prometheus refuses the query: parse error")
+        name, revision = match.groups()
+        if name == "figure":
+            version = revision.rpartition("-")[0].rpartition("-v")[2]
+            return {"": self.figures[version]} if version in self.figures else {}
+        values: dict[str, float] = {}
+        for (uid, kind), counted in self.counters.items():
+            told = uid not in self.stale and kind == "weighted"
+            if told and self.revisions_of[uid] == revision:
+                errors, slow = counted.get("500", 0), counted.get(SLOW, 0)
+                total = errors + counted.get("200", 0)
+                values[uid] = {"requests": total, "errors": errors, "slow": slow}[name]
+        return values
 
     async def inputs(self, target: ScrapeTarget, model: str) -> Mapping[str, str] | None:
         return {"distance": "FP64"}

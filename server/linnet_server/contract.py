@@ -157,6 +157,26 @@ METRIC_IN_FLIGHT: Final = "linnet_requests_in_flight"
 METRIC_UNKNOWN_COLUMNS: Final = "linnet_unknown_columns_total"
 METRIC_MODEL_INFO: Final = "linnet_model_info"
 METRIC_PROCESS_START: Final = "process_start_time_seconds"
+METRIC_OUTCOMES: Final = "linnet_outcomes_total"
+"""Answers that were compared with another's, or with their label, by `revision, metric, result`."""
+METRIC_PAIR_SCORES: Final = "linnet_pair_scores_total"
+"""Pairs of scores by `revision, difference`: the champion's less that revision's."""
+
+OUTCOME_DISAGREEMENT: Final = "disagreement"
+OUTCOME_LABELLED: Final = "labelled"
+OUTCOME_PAIRED: Final = "paired"
+
+RESULT_BAD: Final = "bad"
+RESULT_OK: Final = "ok"
+RESULT_CANDIDATE_ONLY: Final = "candidate_only"
+RESULT_CHAMPION_ONLY: Final = "champion_only"
+RESULT_BOTH: Final = "both"
+RESULT_NEITHER: Final = "neither"
+"""The last four are of `paired`: who was wrong."""
+
+PAIR_DIFFERENCES: Final[tuple[str, ...]] = tuple(f"{i / 20:.2f}" for i in range(-20, 21))
+"""Values of `difference`. Whoever counts rounds a difference at random to one of its two
+neighbours, the nearer the likelier, so that the mean stays what it is."""
 
 CODE_RESET: Final = "reset"
 """The client went away before its answer was written."""

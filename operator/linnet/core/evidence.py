@@ -265,14 +265,19 @@ def log_objective(n: int, k: int, p0: float) -> float:
     return _log_one_sample(n, k, p0, BETS)
 
 
-def log_mcnemar(b: int, c: int) -> float:
+def log_mcnemar(b: int, c: int, *, tolerance: float = 1.0) -> float:
     """Logarithm of the evidence of pairs that the candidate is worse (reference 4.5, McNemar).
 
     Of the pairs where one of two is wrong, `b` are the candidate's and `c` the champion's; their
-    order does not matter.
+    order does not matter. `tolerance` is the odds of b against c up to which it is no worse (ours;
+    the reference's formula is that of 1).
     """
-    terms = (b * math.log(2 * q) + c * math.log(2 - 2 * q) for q in PAIR_BETS)
-    return log_sum_exp(terms) - math.log(len(PAIR_BETS))
+    q0 = tolerance / (1 + tolerance)
+    bets = [q for q in PAIR_BETS if q > q0]
+    if not bets:
+        return 0.0
+    terms = (b * math.log(q / q0) + c * math.log((1 - q) / (1 - q0)) for q in bets)
+    return log_sum_exp(terms) - math.log(len(bets))
 
 
 def betting_gains(difference: float, tolerance: float) -> tuple[float, ...]:

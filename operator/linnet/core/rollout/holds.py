@@ -86,7 +86,7 @@ def _weighted_hold(
 ) -> HoldView:
     rules = steps.rules(seen.spec)
     if not analysis.readable(state, rules, now=now):
-        return HoldView(Reason.METRICS_UNAVAILABLE, "no counters of one arm for three intervals")
+        return HoldView(Reason.METRICS_UNAVAILABLE, unreadable_sentence(seen, state, now=now))
     if state.split.fires:
         return HoldView(Reason.SAMPLE_RATIO_MISMATCH, split_sentence(state))
     shared = [rule.name for rule in rules.metrics if analysis.shared_incident(state, rule, rules)]
@@ -118,6 +118,21 @@ def _weighted_hold(
         f"{state.step_requests} candidate requests in this step, {rule.requests} are needed; "
         f"held {'until the evidence suffices' if waits_for_evidence else most}",
     )
+
+
+def unreadable_sentence(seen: Observation, state: State, *, now: datetime) -> str:
+    """Which counters are missing, and why where that is known."""
+    missing = analysis.unanswered(state, steps.rules(seen.spec), now=now)
+    if not missing:
+        return "no counters of one arm for three intervals"
+    told = f" ({query_sentence(seen)})" if seen.query_problems else ""
+    return f"no answer to the queries of {', '.join(missing)} for three intervals{told}"
+
+
+def query_sentence(seen: Observation) -> str:
+    """What is wrong with the first of the metrics whose queries are not answered."""
+    name, problem = min(seen.query_problems.items())
+    return f"metric '{name}': {problem}"
 
 
 def split_sentence(state: State) -> str:

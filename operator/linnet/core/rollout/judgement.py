@@ -220,7 +220,7 @@ def analysis_status(state: State, rules: Rules, *, now: datetime) -> AnalysisSta
 def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
     """One metric, told by the way to be bad in which its evidence is greatest."""
     processes = state.of(rule)
-    judged = rule.kind is not MetricKind.OBJECTIVE
+    judged = rule.compares
     place = max(
         range(len(processes)),
         key=lambda at: processes[at].log_e if judged else processes[at].totals.k1,
@@ -232,7 +232,11 @@ def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
         name=rule.name,
         kind=rule.kind.value,
         bad_is=_bad_is(rule, state.edges.get(rule.name, ()), place),
-        champion=ArmCounts(bad=totals.k0, total=totals.n0),
+        champion=(
+            ArmCounts(bad=totals.k0, total=totals.n0)
+            if rule.kind is not MetricKind.DISAGREEMENT
+            else None
+        ),
         candidate=ArmCounts(bad=totals.k1, total=totals.n1),
         warming=ArmCounts(bad=warming.k1, total=warming.n1),
         odds_ratio=_odds_ratio(loudest) if judged else None,
@@ -265,13 +269,21 @@ def _odds_ratio(process: Process) -> OddsRatio:
 def _bad_is(rule: MetricRule, edges: Sequence[int], place: int) -> str:
     """What the counted answers were, in words that follow 'were'."""
     match rule.kind:
-        case MetricKind.LATENCY:
+        case MetricKind.LATENCY if edges:
             return f"slower than {_edge(edges[place])}"
         case MetricKind.DRIFT_BUCKETS:
             low = float(analysis.BUCKETS[place])
             return f"scored from {low:.2f} to {low + 1 / len(analysis.BUCKETS):.2f}"
         case MetricKind.OBJECTIVE if place == 1:
             return f"slower than {_edge(rule.slower_than or 0)}"
+        case MetricKind.DISAGREEMENT:
+            return "not answered as by the champion"
+        case MetricKind.GAUGE:
+            return "worse than the other's"
+        case MetricKind.LABELLED | MetricKind.PAIRED:
+            return "answered wrong"
+        case MetricKind.PAIRED_SCORE:
+            return "scored lower than the other's"
     return "bad"
 
 
@@ -310,9 +322,11 @@ def _counts(metric: MetricStatus) -> str:
                 block = block + Block(each.total, each.bad, 0, 0)
         return f"{block.k1} of {block.n1}"
 
+    unit = "readings" if metric.kind == MetricKind.GAUGE else "requests"
+    champion = f", {total(metric.champion)} champion {unit}" if metric.champion is not None else ""
     return (
-        f"{metric.name} {total(metric.candidate, metric.warming)} candidate requests, "
-        f"{total(metric.champion)} champion requests were {metric.bad_is or 'bad'}"
+        f"{metric.name} {total(metric.candidate, metric.warming)} candidate {unit}{champion} "
+        f"were {metric.bad_is or 'bad'}"
     )
 
 
@@ -523,6 +537,11 @@ def _preparation(seen: Observation, status: Status, arm: Arm, now: datetime) -> 
         return _say(kinds.PROGRESSING, Truth.FALSE, finding.reason, finding.message)
     if status.candidate is not None and seen.spec.paused:
         return _say(kinds.PROGRESSING, Truth.FALSE, Reason.MANUAL_PAUSE, "`spec.paused` is true")
+    if status.candidate is not None and seen.query_problems:
+        return _say(
+            kinds.PROGRESSING, Truth.FALSE, Reason.METRICS_UNAVAILABLE,
+            f"version {arm.version} gets no weight: {holds.query_sentence(seen)}",
+        )  # fmt: skip
     blocked = seen.spec.strategy.require_compatible_inputs and inputs.differ(status.inputs)
     if status.candidate is not None and blocked and status.inputs is not None:
         return _say(
@@ -588,7 +607,7 @@ def _metrics(seen: Observation, status: Status, now: datetime) -> Condition:
         return _say(kinds.METRICS_AVAILABLE, Truth.TRUE, Reason.SCRAPED, "both arms are read")
     return _say(
         kinds.METRICS_AVAILABLE, Truth.FALSE, Reason.METRICS_UNAVAILABLE,
-        "no counters of one arm for three intervals: the weight is held",
+        f"{holds.unreadable_sentence(seen, state, now=now)}: the weight is held",
     )  # fmt: skip
 
 

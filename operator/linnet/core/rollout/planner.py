@@ -103,7 +103,11 @@ def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
 
 
 def _refusal(seen: Observation) -> Finding | None:
-    return admission.finding(seen) or policy.needs_a_route(seen.spec)
+    return (
+        admission.finding(seen)
+        or policy.needs_a_route(seen.spec)
+        or policy.queries_are_raw_and_per_revision(seen.spec)
+    )
 
 
 def _facts(status: Status) -> tuple[object, ...]:
@@ -182,14 +186,22 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
     if seen.samples is None or state is None:
         return status
     living = frozenset(pod.uid for view in seen.revisions.values() for pod in view.pods)
-    scrape = Scrape(time=now, samples=seen.samples, living_pods=living)
+    scrape = Scrape(
+        time=now,
+        samples=seen.samples,
+        living_pods=living | {pod.uid for pod in seen.collectors},
+        outcomes=seen.outcomes,
+        answers=seen.answers,
+    )
     if traffic.returning(status):
         return _with_state(seen, status, analysis.watch_drain(state, scrape), now)
     rules, step = steps.rules(seen.spec), status.step
-    both = {sample.role for sample in scrape.samples} == set(Role)
+    both = {sample.role for sample in scrape.samples} == set(Role) and all(
+        rule.name in scrape.answers for rule in rules.metrics if rule.queries
+    )
     waits = step is None and status.candidate is not None
     if not state.started and not (both and (not waits or _candidate_has_all_pods(seen, status))):
-        # The baseline wants both arms: without it a champion's past would count as evidence.
+        # The baseline wants both arms and all queries: else a past would count as evidence.
         lesson = analysis.learn(state, scrape, rules) if waits else state
         return status if lesson == state else _with_state(seen, status, lesson, now)
     after = analysis.advance(
