@@ -67,6 +67,12 @@ ENV_DRAIN_DELAY: Final = "LINNET_DRAIN_DELAY"
 ENV_PORT_BASE: Final = "LINNET_PORT_BASE"
 """First of the five ports; for tests, pods leave it alone."""
 
+ENV_SHADOW_FILE: Final = "LINNET_SHADOW_FILE"
+"""For tests; pods leave it alone."""
+
+DEFAULT_SHADOW_FILE: Final = "/etc/linnet/shadow/shadow.json"
+"""Who gets copies of which requests: `{from, to, url, percent}`, revisions and an `http://` URL
+without path. A server whose revision is not `from` sends none; without the file nobody does."""
 DEFAULT_MODEL_DIR: Final = "/var/run/linnet/model"
 DEFAULT_TERMINATION_LOG: Final = "/dev/termination-log"
 DEFAULT_CA_FILE: Final = "/etc/linnet/credentials/ca.crt"
@@ -173,6 +179,16 @@ RESULT_CHAMPION_ONLY: Final = "champion_only"
 RESULT_BOTH: Final = "both"
 RESULT_NEITHER: Final = "neither"
 """The last four are of `paired`: who was wrong."""
+
+METRIC_COPIES: Final = "linnet_copies_total"
+"""Copies of requests for `revision`, by `outcome`."""
+
+COPY_COMPARED: Final = "compared"
+COPY_ANSWERED: Final = "answered"
+"""Answered, and there was nothing to compare: another code than 200, or no classes."""
+COPY_FAILED: Final = "failed"
+COPY_DROPPED: Final = "dropped"
+"""Not sent: more were waiting than fit."""
 
 PAIR_DIFFERENCES: Final[tuple[str, ...]] = tuple(f"{i / 20:.2f}" for i in range(-20, 21))
 """Values of `difference`. Whoever counts rounds a difference at random to one of its two
