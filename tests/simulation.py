@@ -8,6 +8,7 @@ fake is only what stands outside the operator. Every write may be the last one b
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -372,6 +373,8 @@ class Behaviour:
     """Share of requests that take 200 ms instead of 10 ms."""
     high: float = 0.3
     """Share of scores that are 0.9 instead of 0.1."""
+    other: float = 0.0
+    """Share of copies that are answered otherwise than the champion answers."""
     ready_after: float | None = 2.0
     """Seconds until a pod is ready; None = never."""
     fetch_exit: int | None = None
@@ -560,6 +563,10 @@ class Simulation(Loop):
     skew: float = 1.0
     """How much of its share a candidate gets from a gateway that does not keep shares."""
     gateway_up: bool = True
+    mirrors: bool = True
+    """Whether the gateway can copy requests."""
+    sync: float = 20.0
+    """Seconds until a mounted file follows its ConfigMap."""
     metrics_up: bool = True
     prometheus: bool = True
     """Whether the operator knows a Prometheus."""
@@ -573,6 +580,11 @@ class Simulation(Loop):
         self.counters: dict[tuple[str, str], dict[str, int]] = {}
         """By pod and kind of traffic."""
         self.mirror: tuple[str, int] | None = None
+        self.replay: Manifest | None = None
+        """What the servers read about copies."""
+        self.written: tuple[str | None, datetime] = (None, START)
+        self.outcomes: dict[tuple[str, str], list[int]] = {}
+        """Answers that were otherwise and alike, by pod and revision."""
         self.cohorts: list[str] = []
         self.served: dict[str, list[int]] = {}
         self.unanswered = 0
@@ -593,6 +605,7 @@ class Simulation(Loop):
     def tick(self, seconds: float) -> None:
         """Let kubelet, gateway and users do what they do in this time."""
         self._kubelet()
+        self._mount()
         self._gateway()
         self._users(seconds)
 
@@ -612,6 +625,15 @@ class Simulation(Loop):
             if kind == "Pod" and name not in wanted:
                 self.cluster.remove(kind, namespace, name)
                 self.pod_started.pop(name, None)
+
+    def _mount(self) -> None:
+        """A file of a ConfigMap is brought to the pods after a while."""
+        found = self.cluster.objects.get(("ConfigMap", NAMESPACE, "delays-shadow"))
+        text = found["data"][server.SHADOW_KEY] if found is not None else None
+        if text != self.written[0]:
+            self.written = (text, self.now)
+        if (self.now - self.written[1]).total_seconds() >= self.sync:
+            self.replay = json.loads(text) if text is not None else None
 
     def _pod(self, name: str, deployment: Manifest) -> None:
         template = deployment["spec"]["template"]["metadata"]
@@ -658,11 +680,16 @@ class Simulation(Loop):
         route = self.cluster.objects.get(("HTTPRoute", NAMESPACE, "delays"))
         if route is None or not self.gateway_up:
             return
+        refused = not self.mirrors and any(
+            each["type"] == "RequestMirror"
+            for rule in route["spec"]["rules"]
+            for each in rule.get("filters", ())
+        )
         conditions = [
             {
                 "type": kind,
-                "status": "True",
-                "reason": kind,
+                "status": "False" if refused and kind == "Accepted" else "True",
+                "reason": "UnsupportedValue" if refused else kind,
                 "message": "",
                 "observedGeneration": route["metadata"]["generation"],
             }
@@ -674,6 +701,8 @@ class Simulation(Loop):
         ]
         if (route.get("status") or {}).get("parents") != parents:
             self.cluster.put({**route, "status": {"parents": parents}})
+        if refused:
+            return
         self.programmed = {
             ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]
         }
@@ -701,8 +730,24 @@ class Simulation(Loop):
             self._serve(revision, picked.count(revision))
         if self.mirror is not None:
             self._serve(self.mirror[0], count * self.mirror[1] // 100, kind="mirrored")
+        if self.replay is not None:
+            answered = picked.count(self.replay["from"])
+            self._copy(self.replay, answered * self.replay["percent"] // 100)
         for revision in self.cohorts:
             self._serve(revision, count // 5, kind="cohort")
+
+    def _copy(self, replay: Manifest, count: int) -> None:
+        """The champion's pods send copies, and compare what they get."""
+        candidates, champions = (self._ready_pods(replay[end]) for end in ("to", "from"))
+        if not candidates or not champions:
+            return
+        self._serve(replay["to"], count, kind="mirrored")
+        behaviour = self._behaviour(candidates[0]["metadata"]["labels"][labels.MODEL_VERSION])
+        for pod in champions:
+            results = self.outcomes.setdefault((pod["metadata"]["uid"], replay["to"]), [0, 0])
+            for _ in range(count // len(champions)):
+                if self.random.random() >= behaviour.bad:
+                    results[self.random.random() >= behaviour.other] += 1
 
     def _serve(self, revision: str, count: int, *, kind: str = "weighted") -> None:
         pods = self._ready_pods(revision)
@@ -775,8 +820,18 @@ class Simulation(Loop):
                 buckets = [0] * len(server.PREDICTION_BUCKETS)
                 buckets[2], buckets[18] = total - high, high
                 scores[kind] = tuple(buckets)
+        outcomes = {
+            revision: {server.OUTCOME_DISAGREEMENT: {"bad": otherwise, "ok": alike}}
+            for (uid, revision), (otherwise, alike) in self.outcomes.items()
+            if uid == target.pod_uid
+        }
         return ScrapedPage(
-            target=target, started="1", requests=requests, latency=latency, scores=scores
+            target=target,
+            started="1",
+            requests=requests,
+            latency=latency,
+            scores=scores,
+            outcomes=outcomes,
         )
 
     # -- Prometheus ----------------------------------------------------------------------------

@@ -70,7 +70,9 @@ ENV_PORT_BASE: Final = "LINNET_PORT_BASE"
 ENV_SHADOW_FILE: Final = "LINNET_SHADOW_FILE"
 """For tests; pods leave it alone."""
 
-DEFAULT_SHADOW_FILE: Final = "/etc/linnet/shadow/shadow.json"
+SHADOW_FOLDER: Final = "/etc/linnet/shadow"
+SHADOW_KEY: Final = "shadow.json"
+DEFAULT_SHADOW_FILE: Final = f"{SHADOW_FOLDER}/{SHADOW_KEY}"
 """Who gets copies of which requests: `{from, to, url, percent}`, revisions and an `http://` URL
 without path. A server whose revision is not `from` sends none; without the file nobody does."""
 DEFAULT_MODEL_DIR: Final = "/var/run/linnet/model"

@@ -635,7 +635,7 @@ class Metric(Model):
     """The share of bad answers."""
     latency_histogram: Empty | None = None
     """The distribution of answer times."""
-    disagreement: Annotated[Disagreement | None, Issue(3)] = None
+    disagreement: Disagreement | None = None
     """How often the candidate answers otherwise than the champion; in a shadow step only."""
     drift_buckets: Empty | None = None
     """The distribution of scores."""
@@ -757,6 +757,13 @@ class StepKind(StrEnum):
     COHORT = "Cohort"
 
 
+class MirroredBy(StrEnum):
+    """Who sends the copies of requests in a shadow step."""
+
+    GATEWAY = "Gateway"
+    CHAMPION = "Champion"
+
+
 class DecisionVerb(StrEnum):
     """What was decided about a candidate."""
 
@@ -849,6 +856,8 @@ class StepStatus(Model):
     """What the step does."""
     weight: Annotated[int, Ge(0), Le(100)] | None = None
     """Weight that the step asks for."""
+    mirrored_by: MirroredBy | None = None
+    """Who sends the copies of a shadow step: the gateway, or the champion's server."""
     since: Time | None = None
     """When the step began."""
     holding: Text64 | None = None

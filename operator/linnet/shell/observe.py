@@ -253,7 +253,7 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
     service = next(
         (c for c in children if c["kind"] == "Service" and c["metadata"]["name"] == key.name), None
     )
-    route = _one(children, "HTTPRoute")
+    route, shadow = _one(children, "HTTPRoute"), _one(children, "ConfigMap")
     spec, waits = traffic.settled_spec(spec, parsed.status, route=route, service=service)
     # Which version is the first champion is decided once.
     first = parsed.status.champion is None
@@ -280,7 +280,11 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
         registry_error=known.error,
         alias_owner=_alias_owner(parsed, world),
         revisions=revisions,
-        traffic=_traffic(key, spec, route, service, revisions, world),
+        traffic=replace(
+            _traffic(key, spec, route, service, revisions, world),
+            replay=traffic.read_replay(shadow),
+        ),
+        shadow=shadow,
         service=service,
         route=route,
         route_change_waits=waits,

@@ -66,7 +66,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})
             for kind, value in {
-                "disagreement": {"maxRate": "0.1"},
                 "labelledOutcome": {},
                 "pairedOutcome": {},
                 "pairedScore": {},

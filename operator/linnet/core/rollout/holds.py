@@ -18,7 +18,7 @@ from linnet.api.model_deployment import (
 )
 from linnet.api.reasons import Reason
 from linnet.api.shared import format_time, parse_time
-from linnet.core.rollout import analysis, facts, steps, traffic
+from linnet.core.rollout import analysis, facts, policy, steps, traffic
 from linnet.core.rollout.analysis import State
 from linnet.core.rollout.state import Observation
 
@@ -69,7 +69,7 @@ def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None
         return HoldView(
             None if over else Reason.STEP_ADVANCED, f"100 % is held until {until}", advance=over
         )
-    return _weighted_hold(seen, state, rule, held, now)
+    return _weighted_hold(seen, status, state, rule, held, now)
 
 
 def _on_its_way(seen: Observation, decision: Decision | None, now: datetime) -> HoldView:
@@ -81,8 +81,22 @@ def _on_its_way(seen: Observation, decision: Decision | None, now: datetime) -> 
     return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
 
 
+def _copies_can_come(seen: Observation, status: Status) -> bool:
+    """Whether somebody sends the copies that the present step needs, if it needs any."""
+    champion = status.champion
+    if champion is None or traffic.extras(seen.spec, status).replay is None:
+        return True
+    view = seen.revisions.get(champion.revision)
+    return view is None or policy.can_send_copies(view)
+
+
 def _weighted_hold(
-    seen: Observation, state: State, rule: steps.HoldRule, held: timedelta, now: datetime
+    seen: Observation,
+    status: Status,
+    state: State,
+    rule: steps.HoldRule,
+    held: timedelta,
+    now: datetime,
 ) -> HoldView:
     rules = steps.rules(seen.spec)
     if not analysis.readable(state, rules, now=now):
@@ -94,6 +108,12 @@ def _weighted_hold(
         return HoldView(
             Reason.SHARED_INCIDENT,
             f"both versions miss {', '.join(shared)}: when it is over, request `resume`",
+        )
+    if not _copies_can_come(seen, status):
+        return HoldView(
+            Reason.LOW_TRAFFIC,
+            "the champion's pods were made by an earlier version of Linnet and send no copies of "
+            "requests: request `promote` to go on without a shadow",
         )
     if rule.advance_when is AdvanceWhen.REQUEST:
         return HoldView(

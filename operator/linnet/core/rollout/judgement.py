@@ -22,6 +22,7 @@ from linnet.api.model_deployment import (
     ArmCounts,
     DecisionVerb,
     MetricStatus,
+    MirroredBy,
     ModelDeploymentStatus,
     OddsRatio,
     Replicas,
@@ -128,10 +129,10 @@ def _traffic(seen: Observation, status: Status) -> tuple[TrafficStatus, ...]:
         for revision, weight in shares
         if (revision, weight) in told
     )
-    mirror = seen.traffic.mirror
-    if mirror is None or mirror[0] not in versions:
+    sent = seen.traffic.mirror or seen.traffic.replay
+    if sent is None or sent[0] not in versions:
         return weighted
-    revision, percent = mirror
+    revision, percent = sent
     copies = TrafficStatus(
         revision=revision, version=versions[revision], weight=0, mirror_percent=percent
     )
@@ -418,7 +419,7 @@ def _rollout_reason(seen: Observation, status: Status) -> tuple[Reason, str]:
         return Reason.PAUSED, f"version {version} is held at {step.weight or 0} %"
     if step.kind is StepKind.SHADOW:
         return Reason.SHADOWING, (
-            f"version {version} gets copies of requests (step {step.label}); "
+            f"version {version} gets copies of requests (step {step.label}){_sender(step)}; "
             f"{_evidence_message(status)}"
         )
     if step.kind is StepKind.COHORT:
@@ -428,6 +429,12 @@ def _rollout_reason(seen: Observation, status: Status) -> tuple[Reason, str]:
     return Reason.CANARY_IN_PROGRESS, (
         f"version {version} takes {step.weight} % (step {step.label}); {_evidence_message(status)}"
     )
+
+
+def _sender(step: StepStatus) -> str:
+    """Who sends copies, where it is not the gateway."""
+    by_champion = step.mirrored_by is MirroredBy.CHAMPION
+    return ", sent by the champion's server" if by_champion else ""
 
 
 def _evidence_message(status: Status) -> str:

@@ -25,6 +25,7 @@ from linnet.api.model_deployment import (
     Decision,
     DecisionVerb,
     HistoryEntry,
+    MirroredBy,
     ModelDeploymentStatus,
     StepKind,
     StepStatus,
@@ -103,11 +104,7 @@ def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
 
 
 def _refusal(seen: Observation) -> Finding | None:
-    return (
-        admission.finding(seen)
-        or policy.needs_a_route(seen.spec)
-        or policy.queries_are_raw_and_per_revision(seen.spec)
-    )
+    return admission.finding(seen) or policy.queries_are_raw_and_per_revision(seen.spec)
 
 
 def _facts(status: Status) -> tuple[object, ...]:
@@ -613,6 +610,8 @@ def _go_to(
     candidate, state = status.candidate, facts.state_of(status)
     if candidate is None:
         return status
+    if step.kind is StepKind.SHADOW:
+        step = step.model_copy(update={"mirrored_by": traffic.mirrored_by(seen.spec)})
     message = f"{_told(step)} (step {step.label}): {why}"
     moved = records.update(
         status,
@@ -638,6 +637,22 @@ def _told(step: StepStatus) -> str:
     """What a step does, in words."""
     words = {StepKind.SHADOW: "copies of requests", StepKind.COHORT: "a cohort"}
     return words.get(step.kind, f"weight {step.weight} %")
+
+
+def copy_by_champion(seen: Observation, status: Status, now: datetime) -> Status:
+    """Have the champion's server send copies where a gateway refuses to, or drops what is needed.
+
+    What a gateway can do is told by its conditions on our route, and only by them.
+    """
+    step = status.step
+    if step is None or step.kind is not StepKind.SHADOW or traffic.returning(status):
+        return status
+    if step.mirrored_by is MirroredBy.CHAMPION:
+        return status
+    wanted = traffic.mirrored_by(seen.spec) is MirroredBy.CHAMPION
+    if not wanted and not traffic.mirror_is_refused(seen):
+        return status
+    return records.update(status, step=step.model_copy(update={"mirrored_by": MirroredBy.CHAMPION}))
 
 
 def finish_advance(seen: Observation, status: Status, now: datetime) -> Status:
@@ -715,6 +730,7 @@ TRANSITIONS: Sequence[Transition] = (
     promote_first,
     withdraw,
     compare_inputs,
+    copy_by_champion,
     finish_advance,
     begin_steps,
     advance,

@@ -10,7 +10,7 @@ from linnet_server import contract
 from linnet.api.model_deployment import ModelDeploymentSpec
 from linnet.api.reasons import Reason
 from linnet.core.plan import Finding
-from linnet.core.rollout import analysis, steps
+from linnet.core.rollout import analysis, resources, steps
 from linnet.core.rollout.state import PodView, RevisionView
 
 REVISION_VARIABLE = "$revision"
@@ -21,21 +21,6 @@ UNREADY_LIMIT = timedelta(seconds=60)
 _PULL_REASONS = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}
 )
-
-
-def needs_a_route(spec: ModelDeploymentSpec) -> Finding | None:
-    """A shadow step without a gateway, which this version cannot copy requests for."""
-    if spec.route is not None:
-        return None
-    for index, step in enumerate(spec.strategy.steps):
-        if step.shadow is not None:
-            return Finding(
-                Reason.NOT_YET_SUPPORTED,
-                f"spec.strategy.steps[{index}].shadow without spec.route is not supported by this "
-                "version of Linnet: add a route, or remove the step",
-                stalled=True,
-            )
-    return None
 
 
 _DERIVED = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv)\s*\(")
@@ -64,6 +49,12 @@ def queries_are_raw_and_per_revision(spec: ModelDeploymentSpec) -> Finding | Non
                     stalled=True,
                 )
     return None
+
+
+def can_send_copies(revision: RevisionView) -> bool:
+    """Whether a revision's pods look for who gets copies: those of an older Linnet do not."""
+    volumes = revision.data["template"]["spec"].get("volumes") or ()
+    return any(volume["name"] == resources.SHADOW_VOLUME for volume in volumes)
 
 
 def own_fault(revision: RevisionView, *, now: datetime) -> Finding | None:

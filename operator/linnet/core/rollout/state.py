@@ -135,6 +135,8 @@ class TrafficView:
     """The revision that gets copies, and of which share of the requests."""
     cohort: str | None = None
     """The revision that answers the candidate's cohort."""
+    replay: tuple[str, int] | None = None
+    """The revision to which the champion's server sends copies, and of which share."""
     observed: bool = False
     """Every parent has seen exactly this route, whatever it thinks of it."""
     programmed: bool = False
@@ -179,6 +181,8 @@ class Observation:
     """The Service without a gateway, where it exists."""
     route: Manifest | None = None
     """The HTTPRoute, where it exists, whether or not spec still asks for one."""
+    shadow: Manifest | None = None
+    """The ConfigMap that tells the champion's server who gets copies, where it exists."""
     route_change_waits: bool = False
     """Whether `spec` here still has the route (or none) that the running rollout began with."""
     foreign: str = ""

@@ -194,6 +194,11 @@ def _metric(metric: Metric) -> MetricRule:
     )
 
 
+def compares_answers(spec: ModelDeploymentSpec) -> bool:
+    """Whether a metric needs both answers to one request, which no gateway keeps."""
+    return any(metric.disagreement is not None for metric in spec.analysis.metrics)
+
+
 def queries(metric: Metric) -> dict[str, str]:
     """PromQL of a metric by what it is for; nothing where pods' own counters are read."""
     if metric.gauge_prom_ql is not None:
