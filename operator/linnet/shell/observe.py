@@ -253,7 +253,9 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
     service = next(
         (c for c in children if c["kind"] == "Service" and c["metadata"]["name"] == key.name), None
     )
-    route, shadow = _one(children, "HTTPRoute"), _one(children, "ConfigMap")
+    route = _one(children, "HTTPRoute")
+    maps = {child["metadata"]["name"]: child for child in children if child["kind"] == "ConfigMap"}
+    shadow = maps.get(names.shadow(key.name))
     spec, waits = traffic.settled_spec(spec, parsed.status, route=route, service=service)
     # Which version is the first champion is decided once.
     first = parsed.status.champion is None
@@ -497,7 +499,7 @@ def _key(seen: rollout.Observation) -> Key:
     return Key("ModelDeployment", seen.namespace, seen.name)
 
 
-MOST_SERIES = 100
+MOST_SERIES = 30
 """What one query may return of one arm: their last values lie in status."""
 
 

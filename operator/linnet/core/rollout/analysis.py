@@ -69,6 +69,8 @@ TOLD = frozenset(
     {MetricKind.DISAGREEMENT, MetricKind.LABELLED, MetricKind.PAIRED, MetricKind.PAIRED_SCORE}
 )
 """Kinds whose counters are of whoever has seen both answers, or an answer and its label."""
+REMEMBERED_SERIES = 150
+"""Series of one metric's queries whose last values are kept; beyond it only those seen last."""
 EXACT = "Exact"
 TOTAL, BAD, GAUGE = "total", "bad", "gauge"
 """What a query is for."""
@@ -781,7 +783,8 @@ def _queried(state: State, scrape: Scrape, rules: Rules) -> dict[str, Mapping[st
         values = scrape.answers.get(rule.name)
         if values is not None and rule.queries and rule.kind is not MetricKind.GAUGE:
             seen = {key: int(value) for key, value in values.items()}
-            kept[rule.name] = {**kept.get(rule.name, {}), **seen}
+            all_known = {**kept.get(rule.name, {}), **seen}
+            kept[rule.name] = all_known if len(all_known) <= REMEMBERED_SERIES else seen
     return kept
 
 
