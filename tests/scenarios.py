@@ -30,6 +30,19 @@ SHADOWED: Manifest = {
         "steps": [{"shadow": {"percent": 50}, "hold": HOLD}, *QUICK["strategy"]["steps"][1:]]
     },
 }
+REPLAYED: Manifest = {
+    **SHADOWED,
+    "analysis": {
+        **QUICK["analysis"],
+        "metrics": [
+            {"name": "errors", "errorRate": {}},
+            {"name": "agreement", "disagreement": {"maxRate": "0.1"}},
+        ],
+    },
+}
+REPLAYED_WITHOUT_GATEWAY: Manifest = {
+    key: value for key, value in REPLAYED.items() if key != "route"
+}
 KEPT: Manifest = {
     **WITH_GATEWAY,
     "strategy": {**QUICK["strategy"], "scaleDownDelay": "40s"},
@@ -168,6 +181,10 @@ STORIES: dict[str, Story] = {
         spec=ON_PROBATION,
     ),
     "a shadow and then weights": _story((at_once, offered("2")), end=promoted("2"), spec=SHADOWED),
+    "a shadow by the champion": _story((at_once, offered("2")), end=promoted("2"), spec=REPLAYED),
+    "a disagreement by replicas": _story(
+        (at_once, offered("2", other=0.6)), end=rejected("2"), spec=REPLAYED_WITHOUT_GATEWAY
+    ),
     "a rollout by replicas": _story(
         (at_once, offered("2")), end=promoted("2"), spec=WITHOUT_GATEWAY
     ),

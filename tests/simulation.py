@@ -8,7 +8,9 @@ fake is only what stands outside the operator. Every write may be the last one b
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -373,6 +375,8 @@ class Behaviour:
     """Share of requests that take 200 ms instead of 10 ms."""
     high: float = 0.3
     """Share of scores that are 0.9 instead of 0.1."""
+    other: float = 0.0
+    """Share of copies that are answered otherwise than the champion answers."""
     ready_after: float | None = 2.0
     """Seconds until a pod is ready; None = never."""
     fetch_exit: int | None = None
@@ -419,6 +423,10 @@ class Loop:
         """The metric source."""
         return None
 
+    def queries(self) -> Any:
+        """Prometheus, where the operator knows one."""
+        return None
+
     def tick(self, seconds: float) -> None:
         """Let the world do what it does in this time."""
         raise NotImplementedError
@@ -432,6 +440,7 @@ class Loop:
             registry=self.registry,
             models=DirectModels(self.registry),  # type: ignore[arg-type]
             metrics=self.metrics(),
+            queries=self.queries(),
             cache=Cache(),
             queue=QuietQueue(),  # type: ignore[arg-type]
             settings=SETTINGS,
@@ -559,7 +568,16 @@ class Simulation(Loop):
     load: int = 1
     """Pods that an autoscaler would run by the CPU use of their revision."""
     gateway_up: bool = True
+    mirrors: bool = True
+    """Whether the gateway can copy requests."""
+    sync: float = 20.0
+    """Seconds until a mounted file follows its ConfigMap."""
     metrics_up: bool = True
+    prometheus: bool = True
+    """Whether the operator knows a Prometheus."""
+    prometheus_up: bool = True
+    figures: dict[str, float] = field(default_factory=dict)
+    """What the query `figure{…}` returns, by version."""
 
     def __post_init__(self) -> None:
         self.programmed: dict[str, int] = {}
@@ -567,10 +585,19 @@ class Simulation(Loop):
         self.counters: dict[tuple[str, str], dict[str, int]] = {}
         """By pod and kind of traffic."""
         self.mirror: tuple[str, int] | None = None
+        self.replay: Manifest | None = None
+        """What the servers read about copies."""
+        self.written: tuple[str | None, datetime] = (None, START)
+        self.outcomes: dict[tuple[str, str], list[int]] = {}
+        """Answers that were otherwise and alike, by pod and revision."""
         self.cohorts: list[str] = []
         self.served: dict[str, list[int]] = {}
         self.unanswered = 0
         self.pod_started: dict[str, datetime] = {}
+        self.revisions_of: dict[str, str] = {}
+        """Revision of every pod that ever was, by uid."""
+        self.stale: set[str] = set()
+        """Pods of which Prometheus tells nothing now, by uid."""
         self.held: set[str] = set()
         """Versions that have had all traffic."""
         super().__post_init__()
@@ -584,6 +611,7 @@ class Simulation(Loop):
         """Let kubelet, gateway and users do what they do in this time."""
         self._autoscalers()
         self._kubelet()
+        self._mount()
         self._gateway()
         self._users(seconds)
 
@@ -614,6 +642,15 @@ class Simulation(Loop):
             if kind == "Pod" and name not in wanted:
                 self.cluster.remove(kind, namespace, name)
                 self.pod_started.pop(name, None)
+
+    def _mount(self) -> None:
+        """A file of a ConfigMap is brought to the pods after a while."""
+        found = self.cluster.objects.get(("ConfigMap", NAMESPACE, "delays-shadow"))
+        text = found["data"][server.SHADOW_KEY] if found is not None else None
+        if text != self.written[0]:
+            self.written = (text, self.now)
+        if (self.now - self.written[1]).total_seconds() >= self.sync:
+            self.replay = json.loads(text) if text is not None else None
 
     def _pod(self, name: str, deployment: Manifest) -> None:
         template = deployment["spec"]["template"]["metadata"]
@@ -653,17 +690,23 @@ class Simulation(Loop):
             }
         )
         if uid is None or known is None or known.get("status") != status:
-            self.cluster.put({"kind": "Pod", "metadata": meta, "status": status})
+            stored = self.cluster.put({"kind": "Pod", "metadata": meta, "status": status})
+            self.revisions_of[stored["metadata"]["uid"]] = template["labels"][labels.REVISION]
 
     def _gateway(self) -> None:
         route = self.cluster.objects.get(("HTTPRoute", NAMESPACE, "delays"))
         if route is None or not self.gateway_up:
             return
+        refused = not self.mirrors and any(
+            each["type"] == "RequestMirror"
+            for rule in route["spec"]["rules"]
+            for each in rule.get("filters", ())
+        )
         conditions = [
             {
                 "type": kind,
-                "status": "True",
-                "reason": kind,
+                "status": "False" if refused and kind == "Accepted" else "True",
+                "reason": "UnsupportedValue" if refused else kind,
                 "message": "",
                 "observedGeneration": route["metadata"]["generation"],
             }
@@ -675,6 +718,8 @@ class Simulation(Loop):
         ]
         if (route.get("status") or {}).get("parents") != parents:
             self.cluster.put({**route, "status": {"parents": parents}})
+        if refused:
+            return
         self.programmed = {
             ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]
         }
@@ -702,8 +747,24 @@ class Simulation(Loop):
             self._serve(revision, picked.count(revision))
         if self.mirror is not None:
             self._serve(self.mirror[0], count * self.mirror[1] // 100, kind="mirrored")
+        if self.replay is not None:
+            answered = picked.count(self.replay["from"])
+            self._copy(self.replay, answered * self.replay["percent"] // 100)
         for revision in self.cohorts:
             self._serve(revision, count // 5, kind="cohort")
+
+    def _copy(self, replay: Manifest, count: int) -> None:
+        """The champion's pods send copies, and compare what they get."""
+        candidates, champions = (self._ready_pods(replay[end]) for end in ("to", "from"))
+        if not candidates or not champions:
+            return
+        self._serve(replay["to"], count, kind="mirrored")
+        behaviour = self._behaviour(candidates[0]["metadata"]["labels"][labels.MODEL_VERSION])
+        for pod in champions:
+            results = self.outcomes.setdefault((pod["metadata"]["uid"], replay["to"]), [0, 0])
+            for _ in range(count // len(champions)):
+                if self.random.random() >= behaviour.bad:
+                    results[self.random.random() >= behaviour.other] += 1
 
     def _serve(self, revision: str, count: int, *, kind: str = "weighted") -> None:
         pods = self._ready_pods(revision)
@@ -776,9 +837,44 @@ class Simulation(Loop):
                 buckets = [0] * len(server.PREDICTION_BUCKETS)
                 buckets[2], buckets[18] = total - high, high
                 scores[kind] = tuple(buckets)
+        outcomes = {
+            revision: {server.OUTCOME_DISAGREEMENT: {"bad": otherwise, "ok": alike}}
+            for (uid, revision), (otherwise, alike) in self.outcomes.items()
+            if uid == target.pod_uid
+        }
         return ScrapedPage(
-            target=target, started="1", requests=requests, latency=latency, scores=scores
+            target=target,
+            started="1",
+            requests=requests,
+            latency=latency,
+            scores=scores,
+            outcomes=outcomes,
         )
+
+    # -- Prometheus ----------------------------------------------------------------------------
+
+    def queries(self) -> Any:
+        return self if self.prometheus else None
+
+    async def query(self, text: str) -> Mapping[str, float]:
+        """`requests`, `errors`, `slow` or `figure`, each `{revision="…"}`: counters by pod."""
+        if not self.prometheus_up:
+            raise Unavailable("Prometheus cannot be reached: connection refused")
+        match = re.fullmatch(r'([a-z]+)\{revision="([^"]+)"\}', text)
+        if match is None:
+            raise Rejected("Prometheus refuses the query: parse error")
+        name, revision = match.groups()
+        if name == "figure":
+            version = revision.rpartition("-")[0].rpartition("-v")[2]
+            return {"": self.figures[version]} if version in self.figures else {}
+        values: dict[str, float] = {}
+        for (uid, kind), counted in self.counters.items():
+            told = uid not in self.stale and kind == "weighted"
+            if told and self.revisions_of[uid] == revision:
+                errors, slow = counted.get("500", 0), counted.get(SLOW, 0)
+                total = errors + counted.get("200", 0)
+                values[uid] = {"requests": total, "errors": errors, "slow": slow}[name]
+        return values
 
     async def inputs(self, target: ScrapeTarget, model: str) -> Mapping[str, str] | None:
         return {"distance": "FP64"}

@@ -29,6 +29,9 @@ def main() -> int:
     images.add_argument("target", nargs="*", help="targets of the Dockerfile; all by default")
     load = commands.add_parser("load", help="load an image that buildah has built")
     load.add_argument("image")
+    commands.add_parser(
+        "prometheus", help="build and install Prometheus, for tests that ask for it"
+    )
     credentials = commands.add_parser("credentials", help="put the store's keys into a namespace")
     credentials.add_argument("namespace")
     arguments = parser.parse_args()

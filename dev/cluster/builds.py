@@ -110,6 +110,18 @@ GATEWAY = Group(
     batches=(Batch(programs={"envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway"}),),
 )
 
+PROMETHEUS = Group(
+    name="Prometheus",
+    module=paths.SOURCE / "go" / "prometheus",
+    batches=(
+        Batch(
+            programs={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+            # Of all that it can discover targets in, Kubernetes; without the web page's files.
+            tags="remove_all_sd,enable_kubernetes_sd",
+        ),
+    ),
+)
+
 
 def gateway_definitions() -> str:
     """The CRDs of the Gateway API and of Envoy Gateway, which its module carries."""

@@ -48,6 +48,9 @@ def command(arguments: argparse.Namespace) -> int:
         case "load":
             with _alone():
                 _load(arguments.image)
+        case "prometheus":
+            with _alone():
+                _prometheus()
         case "credentials":
             _demand_cluster()
             services.make_credentials(arguments.namespace)
@@ -159,6 +162,21 @@ def _images(targets: list[str]) -> None:
                 images.ensure(image)
             runtime.load([image.name for image in wanted])
             images.store().collect()
+
+
+def _prometheus() -> None:
+    """Build Prometheus, which no cluster has from the start, and install it."""
+    match _provider():
+        case "context":
+            context.refuse_images()
+        case "kind":
+            kind.pull(images.PROMETHEUS, "prom/prometheus:v3.16.0")
+        case _:
+            _demand_cluster()
+            builds.ensure(builds.PROMETHEUS)
+            images.ensure(images.prometheus())
+            runtime.load([images.PROMETHEUS])
+    services.install_prometheus()
 
 
 def _load(name: str) -> None:

@@ -27,6 +27,7 @@ ENVOY = f"{PREFIX}/envoy:v1.40.0"
 ENVOY_GATEWAY = f"{PREFIX}/envoy-gateway:v1.9.1"
 VERSITYGW = f"{PREFIX}/versitygw:v1.8.0"
 MLFLOW = f"{PREFIX}/mlflow:3.17.2"
+PROMETHEUS = f"{PREFIX}/prometheus:v3.16.0"
 
 TARGETS = {
     "demo": ("locks/pods.txt", "locks/demo.txt", "examples/demo"),
@@ -69,6 +70,11 @@ def platform() -> list[Image]:
         _program(VERSITYGW, builds.STORE, "versitygw"),
         _program(ENVOY_GATEWAY, builds.GATEWAY, "envoy-gateway"),
     ]
+
+
+def prometheus() -> Image:
+    """The image of Prometheus, for the tests that ask for it."""
+    return _program(PROMETHEUS, builds.PROMETHEUS, "prometheus")
 
 
 def fetched() -> list[Image]:

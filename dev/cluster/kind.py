@@ -34,13 +34,18 @@ def up() -> None:
         "kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(paths.KUBECONFIG)
     )
     for ours, theirs in _PULLED.items():
-        with console.step(f"image {theirs}"):
-            commands.run("docker", "pull", "--quiet", theirs)
-            commands.run("docker", "tag", theirs, ours)
-            load(ours)
+        pull(ours, theirs)
     context = paths.SOURCE / "images"
     _build(images.MLFLOW, "--file", str(context / "mlflow.Dockerfile"), str(context))
     load(images.MLFLOW)
+
+
+def pull(ours: str, theirs: str) -> None:
+    """Load an image that its project publishes, under our name."""
+    with console.step(f"image {theirs}"):
+        commands.run("docker", "pull", "--quiet", theirs)
+        commands.run("docker", "tag", theirs, ours)
+        load(ours)
 
 
 def build(target: str) -> None:

@@ -179,6 +179,8 @@ def _start_kubelet() -> None:
         "failCgroupV1": False,
         "failSwapOn": False,
         "maxPods": 200,
+        # Files of a ConfigMap follow it within seconds: a test waits for them.
+        "syncFrequency": "10s",
         # No image may be collected: it could not be pulled again.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,

@@ -39,6 +39,12 @@ def install() -> None:
         _wait_available("mlflow", NAMESPACE)
 
 
+def install_prometheus() -> None:
+    """Install a Prometheus that reads servers and gateways, and wait until it serves."""
+    kubernetes.apply("prometheus", _manifest("prometheus.yaml"))
+    _wait_available("prometheus", "monitoring")
+
+
 def wait_for_dns() -> None:
     """Wait until names are resolved."""
     _wait_available("coredns", "kube-system")

@@ -14,6 +14,7 @@ import kopf
 from linnet.adapters.kubernetes import KubernetesCluster, path
 from linnet.adapters.mlflow import MLflowRegistry
 from linnet.adapters.pods import PodReader
+from linnet.adapters.prometheus import Prometheus
 from linnet.ports import Missing, Rejected, Unavailable
 from linnet.shell import resync, telemetry, workers
 from linnet.shell.cache import Cache, Key, registered_model
@@ -94,7 +95,8 @@ async def _lead(
     ).inc()
     pods = PodReader(timeout=settings.scrape_timeout, concurrency=settings.scrape_concurrency)
     pods.count = lambda outcome: telemetry.SCRAPES.labels(outcome).inc()
-    world = await _world(settings, cluster, registry, pods)
+    prometheus = _prometheus(settings)
+    world = await _world(settings, cluster, registry, pods, prometheus)
     telemetry.REGISTRY.register(telemetry.StatusCollector(world.cache.of_kind))
     watcher = Watcher(world)
     watcher.register()
@@ -130,6 +132,8 @@ async def _lead(
         await elector.release()
         await asyncio.gather(operator, return_exceptions=True)
         await pods.close()
+        if prometheus is not None:
+            await prometheus.close()
         registry.close()
 
 
@@ -150,8 +154,24 @@ async def _kopf(settings: Settings, watcher: Watcher, stop: asyncio.Event) -> No
     await kopf.run_tasks(tasks, ignored=ours)
 
 
+def _prometheus(settings: Settings) -> Prometheus | None:
+    if not settings.prometheus_url:
+        return None
+    prometheus = Prometheus(
+        settings.prometheus_url,
+        timeout=settings.scrape_timeout,
+        concurrency=settings.scrape_concurrency,
+    )
+    prometheus.count = lambda outcome: telemetry.QUERIES.labels(outcome).inc()
+    return prometheus
+
+
 async def _world(
-    settings: Settings, cluster: KubernetesCluster, registry: MLflowRegistry, pods: PodReader
+    settings: Settings,
+    cluster: KubernetesCluster,
+    registry: MLflowRegistry,
+    pods: PodReader,
+    prometheus: Prometheus | None,
 ) -> World:
     cache = Cache()
     queue: WorkQueue[Key] = WorkQueue()
@@ -171,6 +191,7 @@ async def _world(
         registry=registry,
         models=models,
         metrics=pods,
+        queries=prometheus,
         cache=cache,
         queue=queue,
         settings=settings,

@@ -93,6 +93,18 @@ class ModelRegistry(Protocol):
         ...
 
 
+class QuerySource(Protocol):
+    """Prometheus, or what speaks its HTTP API."""
+
+    async def query(self, text: str) -> Mapping[str, float]:
+        """The present value of every series that a PromQL query returns, by its labels as text.
+
+        Values that are no numbers are left out. Raises Unavailable, and Rejected where the query
+        itself is at fault.
+        """
+        ...
+
+
 class MetricSource(Protocol):
     """Where counters come from."""
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 import orjson
 
-from linnet_server import logs
+from linnet_server import contract, logs
 from linnet_server.batching import Batcher, Job, Outcome, Predictions
 from linnet_server.columns import Inputs, Mapped, NotUnderstood, Unfit
 from linnet_server.counters import CONTENT_TYPE, Counters
@@ -22,6 +22,7 @@ from linnet_server.protocol import Request, is_safe_id
 if TYPE_CHECKING:
     # At run time the model's libraries are imported in the worker thread.
     from linnet_server.model import Model
+    from linnet_server.shadow import Shadow
 
 PLATFORM: Final = "sklearn"
 SERVER_NAME: Final = "linnet-server"
@@ -92,6 +93,7 @@ class App:
         counters: Counters,
         batcher: Batcher,
         server_version: str,
+        shadow: "Shadow | None" = None,
     ) -> None:
         self.ready = True
         """Whether health routes say ready; false while draining."""
@@ -102,6 +104,7 @@ class App:
         self._counters = counters
         self._batcher = batcher
         self._server_version = server_version
+        self._shadow = shadow
         self._outputs = ["prediction"]
         if model.task == "Classification":
             self._outputs = ["label", "probability"] if model.has_probabilities else ["label"]
@@ -140,6 +143,14 @@ class App:
             handler = self._find(request)
         if handler is not None:
             handler(request)
+        if request.answered:
+            self._copy(request, None)
+
+    def _copy(self, request: Request, labels: Sequence[Any] | None) -> None:
+        """Offer an answered request for a copy, with what there is to compare."""
+        weighted = request.kind == contract.KIND_WEIGHTED and request.counted
+        if self._shadow is not None and weighted:
+            self._shadow.offer(request, labels)
 
     def _find(self, request: Request) -> Handler | None:
         """Look again with the path in its plain form; answer 404 or 405 if that finds nothing."""
@@ -408,9 +419,12 @@ class App:
                 reason = f"{type(outcome).__name__}: {outcome}"[:500]
                 logs.failure("the model failed on a request", reason=reason, request=request.id)
                 request.fail(500, f"the model failed: {reason}")
+                self._copy(request, None)
                 return
             self._counters.rows += len(outcome.labels)
             request.answer(200, payload)
+            classifies = self._model.task == "Classification"
+            self._copy(request, outcome.labels if classifies else None)
 
         job = Job(mapped.rows, done)
 

@@ -67,6 +67,14 @@ ENV_DRAIN_DELAY: Final = "LINNET_DRAIN_DELAY"
 ENV_PORT_BASE: Final = "LINNET_PORT_BASE"
 """First of the five ports; for tests, pods leave it alone."""
 
+ENV_SHADOW_FILE: Final = "LINNET_SHADOW_FILE"
+"""For tests; pods leave it alone."""
+
+SHADOW_FOLDER: Final = "/etc/linnet/shadow"
+SHADOW_KEY: Final = "shadow.json"
+DEFAULT_SHADOW_FILE: Final = f"{SHADOW_FOLDER}/{SHADOW_KEY}"
+"""Who gets copies of which requests: `{from, to, url, percent}`, revisions and an `http://` URL
+without path. A server whose revision is not `from` sends none; without the file nobody does."""
 DEFAULT_MODEL_DIR: Final = "/var/run/linnet/model"
 DEFAULT_TERMINATION_LOG: Final = "/dev/termination-log"
 DEFAULT_CA_FILE: Final = "/etc/linnet/credentials/ca.crt"
@@ -157,6 +165,36 @@ METRIC_IN_FLIGHT: Final = "linnet_requests_in_flight"
 METRIC_UNKNOWN_COLUMNS: Final = "linnet_unknown_columns_total"
 METRIC_MODEL_INFO: Final = "linnet_model_info"
 METRIC_PROCESS_START: Final = "process_start_time_seconds"
+METRIC_OUTCOMES: Final = "linnet_outcomes_total"
+"""Answers that were compared with another's, or with their label, by `revision, metric, result`."""
+METRIC_PAIR_SCORES: Final = "linnet_pair_scores_total"
+"""Pairs of scores by `revision, difference`: the champion's less that revision's."""
+
+OUTCOME_DISAGREEMENT: Final = "disagreement"
+OUTCOME_LABELLED: Final = "labelled"
+OUTCOME_PAIRED: Final = "paired"
+
+RESULT_BAD: Final = "bad"
+RESULT_OK: Final = "ok"
+RESULT_CANDIDATE_ONLY: Final = "candidate_only"
+RESULT_CHAMPION_ONLY: Final = "champion_only"
+RESULT_BOTH: Final = "both"
+RESULT_NEITHER: Final = "neither"
+"""The last four are of `paired`: who was wrong."""
+
+METRIC_COPIES: Final = "linnet_copies_total"
+"""Copies of requests for `revision`, by `outcome`."""
+
+COPY_COMPARED: Final = "compared"
+COPY_ANSWERED: Final = "answered"
+"""Answered, and there was nothing to compare: another code than 200, or no classes."""
+COPY_FAILED: Final = "failed"
+COPY_DROPPED: Final = "dropped"
+"""Not sent: more were waiting than fit."""
+
+PAIR_DIFFERENCES: Final[tuple[str, ...]] = tuple(f"{i / 20:.2f}" for i in range(-20, 21))
+"""Values of `difference`. Whoever counts rounds a difference at random to one of its two
+neighbours, the nearer the likelier, so that the mean stays what it is."""
 
 CODE_RESET: Final = "reset"
 """The client went away before its answer was written."""

@@ -14,6 +14,8 @@ from linnet_server import contract
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PROCESS_START = time.time()
 LONGEST_COLUMN_NAME = 128
+SHADOWED_REVISIONS = 8
+"""Revisions whose copies are counted: the last ones."""
 
 
 class Counters:
@@ -28,6 +30,8 @@ class Counters:
         self._seconds_sum: dict[str, float] = {}
         self._predictions: dict[str, list[int]] = {}
         self._unknown: dict[str, int] = {}
+        self._copies: dict[str, dict[str, int]] = {}
+        self._compared: dict[str, list[int]] = {}
         self._info: dict[str, str] | None = None
         self.rows = 0
         self.in_flight = 0
@@ -79,6 +83,19 @@ class Counters:
         self._unknown[label] = (count or 0) + 1
         return count is None
 
+    def copied(self, revision: str, outcome: str) -> None:
+        """Count a copy of a request for a revision by what became of it."""
+        if revision not in self._copies and len(self._copies) >= SHADOWED_REVISIONS:
+            oldest = next(iter(self._copies))
+            del self._copies[oldest]
+            self._compared.pop(oldest, None)
+        outcomes = self._copies.setdefault(revision, {})
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    def compared(self, revision: str, *, agrees: bool) -> None:
+        """Count an answer of a revision that was compared with this server's."""
+        self._compared.setdefault(revision, [0, 0])[agrees] += 1
+
     def render(self) -> bytes:
         """Return the page in the text format of Prometheus."""
         lines: list[str] = []
@@ -118,6 +135,8 @@ class Counters:
         )
         for name, count in sorted(self._unknown.items()):
             lines.append(f'{contract.METRIC_UNKNOWN_COLUMNS}{{column="{_escape(name)}"}} {count}')
+        if self._copies:
+            self._render_copies(lines)
         if self._info is not None:
             _head(lines, contract.METRIC_MODEL_INFO, "gauge", "The model that is served.")
             labels = ",".join(f'{name}="{_escape(text)}"' for name, text in self._info.items())
@@ -131,6 +150,20 @@ class Counters:
         lines.append(f"{contract.METRIC_PROCESS_START} {PROCESS_START:.6f}")
         lines.append("")
         return "\n".join(lines).encode()
+
+    def _render_copies(self, lines: list[str]) -> None:
+        _head(lines, contract.METRIC_COPIES, "counter", "Copies of requests by their outcome.")
+        for revision, outcomes in self._copies.items():
+            for outcome, count in sorted(outcomes.items()):
+                labels = f'revision="{_escape(revision)}",outcome="{outcome}"'
+                lines.append(f"{contract.METRIC_COPIES}{{{labels}}} {count}")
+        _head(lines, contract.METRIC_OUTCOMES, "counter", "Compared answers by result.")
+        for revision, (otherwise, alike) in self._compared.items():
+            metric = contract.OUTCOME_DISAGREEMENT
+            results = ((contract.RESULT_BAD, otherwise), (contract.RESULT_OK, alike))
+            for result, count in results:
+                labels = f'revision="{_escape(revision)}",metric="{metric}",result="{result}"'
+                lines.append(f"{contract.METRIC_OUTCOMES}{{{labels}}} {count}")
 
 
 _EDGE_TEXTS = (*(f"{edge:.6g}" for edge in contract.LATENCY_EDGES), "+Inf")

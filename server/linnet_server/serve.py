@@ -27,6 +27,7 @@ from linnet_server.counters import Counters
 from linnet_server.fetch import say
 from linnet_server.protocol import Connection, Limits, Site
 from linnet_server.settings import Settings
+from linnet_server.shadow import Shadow
 
 if TYPE_CHECKING:
     from linnet_server.model import Model
@@ -81,6 +82,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._stop = asyncio.Event()
+        self._shadow: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Start, serve, drain; raise Failed where the model is at fault."""
@@ -104,6 +106,11 @@ class Server:
         began = time.monotonic()
         model, sentence = await loop.run_in_executor(self._executor, _load, self._settings.folder)
         self._counters.know_model(form=model.format, provenance=model.provenance)
+        shadow = Shadow(
+            file=self._settings.shadow_file,
+            revision=self._settings.revision,
+            counters=self._counters,
+        )
         app = App(
             model,
             name=self._settings.name,
@@ -111,7 +118,9 @@ class Server:
             counters=self._counters,
             batcher=Batcher(model, self._executor),
             server_version=importlib.metadata.version("linnet"),
+            shadow=shadow,
         )
+        self._shadow = asyncio.create_task(shadow.run(), name="shadow")
         for port, kind in contract.KIND_BY_PORT.items():
             site = self._site(kind, app)
             self._sites.append(site)
@@ -181,6 +190,9 @@ class Server:
             if not any(site.connections for site in self._sites):
                 break
             await asyncio.sleep(0.05)
+        if self._shadow is not None:
+            self._shadow.cancel()
+            await asyncio.gather(self._shadow, return_exceptions=True)
         left = sum(len(site.connections) for site in self._sites)
         for site in self._sites:
             site.abort()

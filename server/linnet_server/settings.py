@@ -24,6 +24,7 @@ class Settings:
     drain_timeout: float
     drain_delay: float
     port_base: int
+    shadow_file: Path
 
 
 def parse(environment: Mapping[str, str]) -> Settings:
@@ -52,6 +53,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
             environment, contract.ENV_DRAIN_DELAY, contract.DEFAULT_DRAIN_DELAY_SECONDS
         ),
         port_base=_integer(environment, contract.ENV_PORT_BASE, contract.PORT_WEIGHTED),
+        shadow_file=Path(environment.get(contract.ENV_SHADOW_FILE) or contract.DEFAULT_SHADOW_FILE),
     )
 
 

@@ -59,3 +59,27 @@ def test_the_format_is_read_and_odd_names_do_not_disturb() -> None:
 def test_a_page_of_something_else_is_no_page() -> None:
     assert pods.parse("<html>hello</html>", TARGET) is None
     assert pods.parse("", TARGET) is None
+
+
+def test_what_was_compared_is_read_by_revision_metric_and_result() -> None:
+    counted = counters()
+    for agrees in (True, True, False):
+        counted.copied("delays-v2-11111111", contract.COPY_COMPARED)
+        counted.compared("delays-v2-11111111", agrees=agrees)
+    page = pods.parse(counted.render().decode(), TARGET)
+    assert page is not None
+    assert page.outcomes == {"delays-v2-11111111": {"disagreement": {"bad": 1, "ok": 2}}}
+    assert page.differences == {}
+
+
+def test_pairs_of_scores_are_read_by_difference() -> None:
+    text = (
+        'linnet_pair_scores_total{revision="b",difference="-0.05"} 3\n'
+        'linnet_pair_scores_total{revision="b",difference="0.10"} 2\n'
+        'linnet_pair_scores_total{revision="b",difference="0.07"} 9\n'
+        "process_start_time_seconds 1.5\n"
+    )
+    page = pods.parse(text, TARGET)
+    assert page is not None
+    counts = dict(zip(contract.PAIR_DIFFERENCES, page.differences["b"], strict=True))
+    assert {name: count for name, count in counts.items() if count} == {"-0.05": 3, "0.10": 2}

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,7 +16,9 @@ from linnet_server.batching import Batcher, Predictions
 from linnet_server.counters import Counters
 from linnet_server.manifests import Column
 from linnet_server.protocol import Connection, Limits, Site
+from linnet_server.shadow import Shadow
 
+REVISION = "delays-v7-0a1b2c3d"
 DISTANCE = Column(name="distance", type="double", nullable=False)
 TEMP = Column(name="temp", type="double", nullable=True)
 CARRIER = Column(name="carrier", type="string", nullable=False)
@@ -151,12 +154,19 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    model: Any = None, *, limits: Limits | None = None, kind: str = "weighted"
+    model: Any = None,
+    *,
+    limits: Limits | None = None,
+    kind: str = "weighted",
+    shadow_file: Path | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a model on a free port of this loop."""
     model = model or Stub()
     loop = asyncio.get_running_loop()
-    counters = Counters(model="delays", version="7", revision="delays-v7-0a1b2c3d")
+    counters = Counters(model="delays", version="7", revision=REVISION)
+    shadow = None
+    if shadow_file is not None:
+        shadow = Shadow(file=shadow_file, revision=REVISION, counters=counters)
     with ThreadPoolExecutor(1) as executor:
         app = App(
             model,
@@ -165,6 +175,7 @@ async def serving(
             counters=counters,
             batcher=Batcher(model, executor),
             server_version="0",
+            shadow=shadow,
         )
         site = Site(
             kind=kind,
@@ -172,14 +183,18 @@ async def serving(
             observer=counters,
             limits=limits or Limits(),
             version="7",
-            revision="delays-v7-0a1b2c3d",
+            revision=REVISION,
         )
         listener = await loop.create_server(lambda: Connection(site), "127.0.0.1", 0)
         sweeper = asyncio.create_task(_sweep(site))
+        following = asyncio.create_task(shadow.run()) if shadow is not None else None
         try:
             yield Served(site, app, model, counters, listener.sockets[0].getsockname()[1])
         finally:
             sweeper.cancel()
+            if following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
             listener.close()
             site.abort()
             await asyncio.sleep(0.01)

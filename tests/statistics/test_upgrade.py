@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def _fresh(name: str) -> tuple[Any, int]:
     return begin(STORIES["a rollout"]), 400
 
 
+def _without_hashes(facts: Any) -> Any:
+    """A newer operator renders other pods, so new revisions have other hashes; old ones stay."""
+    return json.loads(re.sub(r"(-v[0-9]+)-[0-9a-f]{8}", r"\1", json.dumps(facts)))
+
+
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_an_upgrade_in_the_middle_changes_no_end(file: Path, name: str) -> None:
@@ -33,7 +39,7 @@ def test_an_upgrade_in_the_middle_changes_no_end(file: Path, name: str) -> None:
     expected = MAKERS[name]()
     expected.run(seconds)
     world.run(seconds)
-    assert world.facts() == expected.facts()
+    assert _without_hashes(world.facts()) == _without_hashes(expected.facts())
     before = world.writes
     world.run(300)
     assert world.writes == before, world.cluster.writes[-3:]

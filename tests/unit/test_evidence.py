@@ -1,6 +1,7 @@
 """The e-process reproduces the test vectors of the rollout reference, section 4.11."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from linnet.core import evidence
@@ -141,13 +142,19 @@ QUIET = (
 )
 
 
+def chosen(blocks: Sequence[Block]) -> float:
+    """The precision that these A/A blocks teach."""
+    likelihoods = zip(*map(evidence.precision_likelihoods, blocks), strict=True)
+    return evidence.likeliest_precision([sum(column) for column in likelihoods])
+
+
 def test_precision_is_small_where_champion_pods_differ_and_large_where_they_do_not() -> None:
-    assert evidence.choose_precision(NOISY * 4) == 5
-    assert evidence.choose_precision(QUIET * 10) == 1280
+    assert chosen(NOISY * 4) == 5
+    assert chosen(QUIET * 10) == 1280
 
 
 def test_precision_is_assumed_where_no_block_tells_anything() -> None:
-    assert evidence.choose_precision([Block(200, 1, 800, 0)] * 10) == evidence.ASSUMED_PRECISION
+    assert chosen([Block(200, 1, 800, 0)] * 10) == evidence.ASSUMED_PRECISION
 
 
 def test_the_expected_exact_evidence_is_one_at_the_null_odds_ratio() -> None:

@@ -24,6 +24,8 @@ def parse(text: str, target: ScrapeTarget) -> ScrapedPage | None:
     """Read a metrics page; None where it does not say when its process started."""
     started = model_format = ""
     requests: dict[str, dict[str, int]] = {}
+    outcomes: dict[str, dict[str, dict[str, int]]] = {}
+    differences: dict[str, list[int]] = {}
     columns: dict[str, dict[str, list[int]]] = {_LATENCY: {}, contract.METRIC_PREDICTIONS: {}}
     for line in text.splitlines():
         match = _LINE.match(line)
@@ -41,6 +43,19 @@ def parse(text: str, target: ScrapeTarget) -> ScrapedPage | None:
             # Edges and buckets come in the order of the contract, on every page.
             kind = dict(_LABEL.findall(label_text or "")).get("kind", "")
             columns[name].setdefault(kind, []).append(int(float(value)))
+        elif name == contract.METRIC_OUTCOMES:
+            labels = dict(_LABEL.findall(label_text or ""))
+            metrics = outcomes.setdefault(labels.get("revision", ""), {})
+            results = metrics.setdefault(labels.get("metric", ""), {})
+            result = labels.get("result", "")
+            results[result] = results.get(result, 0) + int(float(value))
+        elif name == contract.METRIC_PAIR_SCORES:
+            labels = dict(_LABEL.findall(label_text or ""))
+            if labels.get("difference") in contract.PAIR_DIFFERENCES:
+                counts = differences.setdefault(
+                    labels.get("revision", ""), [0] * len(contract.PAIR_DIFFERENCES)
+                )
+                counts[contract.PAIR_DIFFERENCES.index(labels["difference"])] += int(float(value))
         elif name == contract.METRIC_MODEL_INFO:
             model_format = dict(_LABEL.findall(label_text or "")).get("format", "")
     if not started:
@@ -52,6 +67,8 @@ def parse(text: str, target: ScrapeTarget) -> ScrapedPage | None:
         latency=_whole(columns[_LATENCY], len(contract.LATENCY_EDGES) + 1),
         scores=_whole(columns[contract.METRIC_PREDICTIONS], len(contract.PREDICTION_BUCKETS)),
         format=model_format,
+        outcomes=outcomes,
+        differences={revision: tuple(counts) for revision, counts in differences.items()},
     )
 
 
@@ -98,7 +115,7 @@ class PodReader:
         }
 
     async def _page(self, target: ScrapeTarget) -> ScrapedPage | None:
-        url = f"http://{target.address}:{contract.PORT_MANAGEMENT}{contract.PATH_METRICS}"
+        url = f"http://{target.address}:{target.port}{contract.PATH_METRICS}"
         text = await self._get(url)
         page = parse(text, target) if text is not None else None
         self.count("ok" if page is not None else "failed")

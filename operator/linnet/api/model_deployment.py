@@ -568,7 +568,7 @@ class GaugePromQL(Model):
     """Any figure in Prometheus, per version."""
 
     query: Annotated[Text2048, MinLen(1)]
-    """The query, with `$revision`."""
+    """The query, with `$revision` for the name of an arm's revision; it returns one figure."""
     higher_is: Literal["Worse", "Better"]
     """Which direction is bad."""
 
@@ -584,9 +584,10 @@ class PromQLSource(Model):
     """Counters in Prometheus, raw and per version."""
 
     total: Annotated[Text2048, MinLen(1)]
-    """Query for all answers, with `$revision`."""
+    """Query for the counter of all answers, with `$revision` for the name of an arm's revision."""
     bad: Annotated[Text2048, MinLen(1)]
-    """Query for bad answers, with `$revision`."""
+    """Query for the counter of bad answers; it takes the place of `errorRate.bad` and
+    `objective.slowerThan`."""
 
 
 class MetricSource(Model):
@@ -634,13 +635,13 @@ class Metric(Model):
     """The share of bad answers."""
     latency_histogram: Empty | None = None
     """The distribution of answer times."""
-    disagreement: Annotated[Disagreement | None, Issue(3)] = None
+    disagreement: Disagreement | None = None
     """How often the candidate answers otherwise than the champion; in a shadow step only."""
     drift_buckets: Empty | None = None
     """The distribution of scores."""
     objective: Objective | None = None
     """A limit that does not depend on the champion."""
-    gauge_prom_ql: Annotated[GaugePromQL | None, Issue(3), Field(alias="gaugePromQL")] = None
+    gauge_prom_ql: Annotated[GaugePromQL | None, Field(alias="gaugePromQL")] = None
     """Any figure in Prometheus, per version."""
     labelled_outcome: Annotated[Empty | None, Issue(5)] = None
     """The share of wrong answers, by labels that come later."""
@@ -656,7 +657,7 @@ class Metric(Model):
     """Odds ratio that the candidate must be shown to stay below before it advances."""
     importance: Annotated[int, Ge(1), Le(100)] = 1
     """How much the metric counts among all."""
-    source: Annotated[MetricSource | None, Issue(3), Computed("the pods' own counters")] = None
+    source: Annotated[MetricSource | None, Computed("the pods' own counters")] = None
     """Where the counters come from."""
 
 
@@ -756,6 +757,13 @@ class StepKind(StrEnum):
     COHORT = "Cohort"
 
 
+class MirroredBy(StrEnum):
+    """Who sends the copies of requests in a shadow step."""
+
+    GATEWAY = "Gateway"
+    CHAMPION = "Champion"
+
+
 class DecisionVerb(StrEnum):
     """What was decided about a candidate."""
 
@@ -848,6 +856,8 @@ class StepStatus(Model):
     """What the step does."""
     weight: Annotated[int, Ge(0), Le(100)] | None = None
     """Weight that the step asks for."""
+    mirrored_by: MirroredBy | None = None
+    """Who sends the copies of a shadow step: the gateway, or the champion's server."""
     since: Time | None = None
     """When the step began."""
     holding: Text64 | None = None

@@ -286,14 +286,19 @@ def log_objective(n: int, k: int, p0: float) -> float:
     return _log_one_sample(n, k, p0, BETS)
 
 
-def log_mcnemar(b: int, c: int) -> float:
+def log_mcnemar(b: int, c: int, *, tolerance: float = 1.0) -> float:
     """Logarithm of the evidence of pairs that the candidate is worse (reference 4.5, McNemar).
 
     Of the pairs where one of two is wrong, `b` are the candidate's and `c` the champion's; their
-    order does not matter.
+    order does not matter. `tolerance` is the odds of b against c up to which it is no worse (ours;
+    the reference's formula is that of 1).
     """
-    terms = (b * math.log(2 * q) + c * math.log(2 - 2 * q) for q in PAIR_BETS)
-    return log_sum_exp(terms) - math.log(len(PAIR_BETS))
+    q0 = tolerance / (1 + tolerance)
+    bets = [q for q in PAIR_BETS if q > q0]
+    if not bets:
+        return 0.0
+    terms = (b * math.log(q / q0) + c * math.log((1 - q) / (1 - q0)) for q in bets)
+    return log_sum_exp(terms) - math.log(len(bets))
 
 
 def betting_gains(difference: float, tolerance: float) -> tuple[float, ...]:
@@ -329,16 +334,18 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def choose_precision(blocks: Iterable[Block]) -> float:
-    """Precision learnt from A/A blocks of the champion's pods (reference 4.4).
+def precision_likelihoods(block: Block) -> tuple[float, ...]:
+    """Log likelihoods of one A/A block at each of `PRECISIONS`, without the floor (reference 4.4).
 
-    The smallest of `PRECISIONS` whose log likelihood is within 2 of the best, over the blocks with
-    more than one bad request (the others say nothing) and without the floor.
+    A block with at most one bad request says nothing of a precision.
     """
-    telling = [block for block in blocks if block.k1 + block.k0 > 1]
-    if not telling:
-        return ASSUMED_PRECISION
-    likelihoods = [sum(learned(block, 1.0, tau) for block in telling) for tau in PRECISIONS]
+    if block.k1 + block.k0 <= 1:
+        return (0.0,) * len(PRECISIONS)
+    return tuple(learned(block, 1.0, tau) for tau in PRECISIONS)
+
+
+def likeliest_precision(likelihoods: Sequence[float]) -> float:
+    """The smallest of `PRECISIONS` whose summed log likelihood is within 2 of the best."""
     best = max(likelihoods)
     pairs = zip(PRECISIONS, likelihoods, strict=True)
     return next(tau for tau, value in pairs if value >= best - 2)

@@ -51,6 +51,11 @@ def direct(revision_name: str) -> str:
     return f"{revision_name}-direct"
 
 
+def shadow(deployment: str) -> str:
+    """ConfigMap that tells the champion's server who gets copies of requests."""
+    return f"{deployment}-shadow"
+
+
 def cohort(revision_name: str) -> str:
     """Service of the port for A/B cohorts."""
     return f"{revision_name}-cohort"

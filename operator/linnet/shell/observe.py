@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,14 +15,21 @@ from linnet.api.drift_policy import DriftPolicy
 from linnet.api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from linnet.api.shared import Model, parse_time
 from linnet.api.training_job import ResultOutcome, TrainingJob
-from linnet.core import jobs
+from linnet.core import jobs, names
 from linnet.core import pods as pod_parts
 from linnet.core.drift import facts as drift_facts
 from linnet.core.drift import state as drift
 from linnet.core.registry import RunView
+from linnet.core.rollout import policy, steps, traffic
 from linnet.core.rollout import state as rollout
-from linnet.core.rollout import traffic
-from linnet.core.rollout.analysis import PodSample, Role
+from linnet.core.rollout.analysis import (
+    MetricKind,
+    MetricRule,
+    OutcomeSample,
+    PodSample,
+    Role,
+    answer_key,
+)
 from linnet.core.training import resources as training_resources
 from linnet.core.training import state as training
 from linnet.ports import Missing, Rejected, Unavailable
@@ -248,6 +256,8 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
         (c for c in children if c["kind"] == "Service" and c["metadata"]["name"] == key.name), None
     )
     route = _one(children, "HTTPRoute")
+    maps = {child["metadata"]["name"]: child for child in children if child["kind"] == "ConfigMap"}
+    shadow = maps.get(names.shadow(key.name))
     spec, waits = traffic.settled_spec(spec, parsed.status, route=route, service=service)
     # Which version is the first champion is decided once.
     first = parsed.status.champion is None
@@ -274,14 +284,24 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
         registry_error=known.error,
         alias_owner=_alias_owner(parsed, world),
         revisions=revisions,
-        traffic=_traffic(key, spec, route, service, revisions, world),
+        traffic=replace(
+            _traffic(key, spec, route, service, revisions, world),
+            replay=traffic.read_replay(shadow),
+        ),
+        shadow=shadow,
         service=service,
         route=route,
         route_change_waits=waits,
         foreign=await _foreign(key, world),
         problems=world.problems.get(key, {}),
         columns={name: world.columns[name] for name in revisions if name in world.columns},
+        collectors=tuple(_server_pod(pod) for pod in pods if _component(pod) == labels.COLLECTOR),
+        query_problems=_query_problems(key, spec, world),
     )
+
+
+def _component(obj: Manifest) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(labels.COMPONENT, ""))
 
 
 def _revisions(
@@ -439,7 +459,16 @@ async def counters(seen: rollout.Observation, world: World) -> rollout.Observati
         for pod in seen.revisions[name].pods
         if pod.address
     ]
-    pages = await world.metrics.scrape(targets)
+    collectors = [
+        rollout.ScrapeTarget(
+            pod_uid=pod.uid, revision="", address=pod.address, port=labels.PORT_COLLECTOR
+        )
+        for pod in seen.collectors
+        if pod.address
+    ]
+    pages, answers = await asyncio.gather(
+        world.metrics.scrape([*targets, *collectors]), _ask(seen, roles, world)
+    )
     kinds = dict(zip(Role, traffic.counted_kinds(status), strict=True))
     samples = tuple(
         PodSample(
@@ -451,9 +480,94 @@ async def counters(seen: rollout.Observation, world: World) -> rollout.Observati
             scores=page.scores.get(kinds[role], ()),
         )
         for page in pages
+        if page.target.revision in roles
         for role in (roles[page.target.revision],)
     )
-    return replace(seen, samples=samples)
+    return replace(
+        seen,
+        samples=samples,
+        outcomes=tuple(_outcomes(page, roles) for page in pages),
+        answers=answers,
+        query_problems=world.query_problems.get(_key(seen), {}),
+    )
+
+
+def _outcomes(page: rollout.ScrapedPage, roles: Mapping[str, Role]) -> OutcomeSample:
+    """What a page tells of compared and labelled answers, by the arm that it is told of."""
+    differences = [page.differences[name] for name in roles if name in page.differences]
+    return OutcomeSample(
+        pod_uid=page.target.pod_uid,
+        started=page.started,
+        results={
+            role: page.outcomes[name] for name, role in roles.items() if name in page.outcomes
+        },
+        differences=differences[0] if differences else (),
+    )
+
+
+def _key(seen: rollout.Observation) -> Key:
+    return Key("ModelDeployment", seen.namespace, seen.name)
+
+
+MOST_SERIES = 30
+"""What one query may return of one arm: their last values lie in status."""
+
+
+async def _ask(
+    seen: rollout.Observation, roles: Mapping[str, Role], world: World
+) -> dict[str, Mapping[str, float]]:
+    """What the queries of every metric return; one that fails leaves its metric out."""
+    rules = [rule for rule in steps.rules(seen.spec).metrics if rule.queries]
+    found = await asyncio.gather(*(_ask_one(rule, roles, world) for rule in rules))
+    answers: dict[str, Mapping[str, float]] = {}
+    problems: dict[str, str] = {}
+    for rule, answer in zip(rules, found, strict=True):
+        if isinstance(answer, str):
+            problems[rule.name] = answer
+        else:
+            answers[rule.name] = answer
+    world.query_problems[_key(seen)] = problems
+    return answers
+
+
+async def _ask_one(
+    rule: MetricRule, roles: Mapping[str, Role], world: World
+) -> Mapping[str, float] | str:
+    """The values of all queries of a metric by arm, purpose and series, or what is wrong."""
+    if world.queries is None:
+        return NO_PROMETHEUS
+    values: dict[str, float] = {}
+    for revision, role in roles.items():
+        for purpose, text in rule.queries.items():
+            try:
+                series = await world.queries.query(text.replace(policy.REVISION_VARIABLE, revision))
+            except (Unavailable, Rejected) as error:
+                return f"`{purpose}`: {error}"
+            most = 1 if rule.kind is MetricKind.GAUGE else MOST_SERIES
+            if len(series) > most:
+                return (
+                    f"`{purpose}` returns {len(series)} series for revision {revision}, at most "
+                    f"{most} may be: sum over what need not be told apart"
+                )
+            for name, value in series.items():
+                short = names.digest({"labels": name})[:8]
+                values[answer_key(role, purpose, short)] = value
+    return values
+
+
+NO_PROMETHEUS = (
+    "the operator knows no Prometheus: whoever runs it sets LINNET_PROMETHEUS_URL, or the metric "
+    "goes without `source` and `gaugePromQL`"
+)
+
+
+def _query_problems(key: Key, spec: ModelDeploymentSpec, world: World) -> Mapping[str, str]:
+    """Why metrics cannot be asked for, as far as it is known."""
+    asked = [metric.name for metric in spec.analysis.metrics if steps.queries(metric)]
+    if world.queries is None:
+        return dict.fromkeys(asked, NO_PROMETHEUS)
+    known = world.query_problems.get(key, {})
+    return {name: problem for name, problem in known.items() if name in asked}
 
 
 async def describe(seen: rollout.Observation, world: World) -> rollout.Observation:

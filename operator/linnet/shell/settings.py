@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from linnet.api.shared import parse_duration
 
@@ -38,6 +39,8 @@ class Settings:
     workers: int
     scrape_timeout: timedelta
     scrape_concurrency: int
+    prometheus_url: str
+    """Where queries of metrics are sent; empty = metrics with queries hold every rollout."""
     lease_duration: timedelta
     lease_renew: timedelta
     lease_deadline: timedelta
@@ -81,6 +84,7 @@ DEFAULTS: Mapping[str, str] = {
     "WORKERS": "8",
     "SCRAPE_TIMEOUT": "2s",
     "SCRAPE_CONCURRENCY": "64",
+    "PROMETHEUS_URL": "",
     "LEASE_DURATION": "10s",
     "LEASE_RENEW": "2s",
     "LEASE_DEADLINE": "7s",
@@ -127,6 +131,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
         parser.error(str(error))
 
 
+def _web_address(name: str, text: str) -> str:
+    parts = urlsplit(text)
+    if text and not (parts.scheme in ("http", "https") and parts.hostname):
+        raise ValueError(f"LINNET_{name}: '{text}' must look like 'http://prometheus:9090'")
+    return text.rstrip("/")
+
+
 def _build(values: argparse.Namespace) -> Settings:
     return Settings(
         tracking_uri=values.tracking_uri,
@@ -149,6 +160,7 @@ def _build(values: argparse.Namespace) -> Settings:
         workers=int(values.workers),
         scrape_timeout=parse_duration(values.scrape_timeout),
         scrape_concurrency=int(values.scrape_concurrency),
+        prometheus_url=_web_address("PROMETHEUS_URL", values.prometheus_url),
         lease_duration=parse_duration(values.lease_duration),
         lease_renew=parse_duration(values.lease_renew),
         lease_deadline=parse_duration(values.lease_deadline),

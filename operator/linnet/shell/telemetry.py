@@ -64,6 +64,7 @@ REGISTRY_REQUESTS = Counter(
     "linnet_registry_requests", "Calls of the registry.", ["method", "outcome"], registry=REGISTRY
 )
 SCRAPES = Counter("linnet_scrapes", "Scrapes of pods.", ["outcome"], registry=REGISTRY)
+QUERIES = Counter("linnet_queries", "Queries of Prometheus.", ["outcome"], registry=REGISTRY)
 FOREIGN = Gauge(
     "linnet_foreign_owner", "Objects that another install owns.", ["kind"], registry=REGISTRY
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from linnet.core.rollout.state import ScrapeTarget
-from linnet.ports import Cluster, MetricSource, ModelRegistry
+from linnet.ports import Cluster, MetricSource, ModelRegistry, QuerySource
 from linnet.shell.cache import Cache, Key
 from linnet.shell.registry import RegistryCache
 from linnet.shell.settings import Settings
@@ -33,10 +33,14 @@ class World:
     """Whether the Gateway API is installed."""
     gateways_readable: bool
     """Whether this install may read Gateways; only then can it say that one does not exist."""
+    queries: QuerySource | None = None
+    """Prometheus, where the settings name one."""
     foreign: dict[Key, str] = field(default_factory=dict)
     """Objects of our name that are not ours, by the key of ours."""
     problems: dict[Key, dict[str, str]] = field(default_factory=dict)
     """What the API server refused of an object's children."""
+    query_problems: dict[Key, dict[str, str]] = field(default_factory=dict)
+    """Why queries were not answered last, by object and metric."""
     columns: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Inputs by revision; they never change."""
     synced: bool = False

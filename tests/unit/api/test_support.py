@@ -65,12 +65,9 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})
             for kind, value in {
-                "disagreement": {"maxRate": "0.1"},
-                "gaugePromQL": {"query": "a", "higherIs": "Worse"},
                 "labelledOutcome": {},
                 "pairedOutcome": {},
                 "pairedScore": {},
-                "source": {"promQL": {"total": "a", "bad": "b"}},
             }.items()
         ),
     ],

@@ -18,7 +18,7 @@ from linnet.api.model_deployment import (
 )
 from linnet.api.reasons import Reason
 from linnet.api.shared import format_time, parse_time
-from linnet.core.rollout import analysis, facts, steps, traffic
+from linnet.core.rollout import analysis, facts, policy, steps, traffic
 from linnet.core.rollout.analysis import State
 from linnet.core.rollout.state import Observation
 
@@ -69,7 +69,7 @@ def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None
         return HoldView(
             None if over else Reason.STEP_ADVANCED, f"100 % is held until {until}", advance=over
         )
-    return _weighted_hold(seen, state, rule, held, now)
+    return _weighted_hold(seen, status, state, rule, held, now)
 
 
 def _on_its_way(seen: Observation, decision: Decision | None, now: datetime) -> HoldView:
@@ -81,12 +81,26 @@ def _on_its_way(seen: Observation, decision: Decision | None, now: datetime) -> 
     return HoldView(Reason.ROUTE_NOT_PROGRAMMED, seen.traffic.message)
 
 
+def _copies_can_come(seen: Observation, status: Status) -> bool:
+    """Whether somebody sends the copies that the present step needs, if it needs any."""
+    champion = status.champion
+    if champion is None or traffic.extras(seen.spec, status).replay is None:
+        return True
+    view = seen.revisions.get(champion.revision)
+    return view is None or policy.can_send_copies(view)
+
+
 def _weighted_hold(
-    seen: Observation, state: State, rule: steps.HoldRule, held: timedelta, now: datetime
+    seen: Observation,
+    status: Status,
+    state: State,
+    rule: steps.HoldRule,
+    held: timedelta,
+    now: datetime,
 ) -> HoldView:
     rules = steps.rules(seen.spec)
     if not analysis.readable(state, rules, now=now):
-        return HoldView(Reason.METRICS_UNAVAILABLE, "no counters of one arm for three intervals")
+        return HoldView(Reason.METRICS_UNAVAILABLE, unreadable_sentence(seen, state, now=now))
     if state.split.fires:
         return HoldView(Reason.SAMPLE_RATIO_MISMATCH, split_sentence(state))
     shared = [rule.name for rule in rules.metrics if analysis.shared_incident(state, rule, rules)]
@@ -94,6 +108,12 @@ def _weighted_hold(
         return HoldView(
             Reason.SHARED_INCIDENT,
             f"both versions miss {', '.join(shared)}: when it is over, request `resume`",
+        )
+    if not _copies_can_come(seen, status):
+        return HoldView(
+            Reason.LOW_TRAFFIC,
+            "the champion's pods were made by an earlier version of Linnet and send no copies of "
+            "requests: request `promote` to go on without a shadow",
         )
     if rule.advance_when is AdvanceWhen.REQUEST:
         return HoldView(
@@ -118,6 +138,21 @@ def _weighted_hold(
         f"{state.step_requests} candidate requests in this step, {rule.requests} are needed; "
         f"held {'until the evidence suffices' if waits_for_evidence else most}",
     )
+
+
+def unreadable_sentence(seen: Observation, state: State, *, now: datetime) -> str:
+    """Which counters are missing, and why where that is known."""
+    missing = analysis.unanswered(state, steps.rules(seen.spec), now=now)
+    if not missing:
+        return "no counters of one arm for three intervals"
+    told = f" ({query_sentence(seen)})" if seen.query_problems else ""
+    return f"no answer to the queries of {', '.join(missing)} for three intervals{told}"
+
+
+def query_sentence(seen: Observation) -> str:
+    """What is wrong with the first of the metrics whose queries are not answered."""
+    name, problem = min(seen.query_problems.items())
+    return f"metric '{name}': {problem}"
 
 
 def split_sentence(state: State) -> str:

@@ -22,6 +22,7 @@ from linnet.api.model_deployment import (
     ArmCounts,
     DecisionVerb,
     MetricStatus,
+    MirroredBy,
     ModelDeploymentStatus,
     OddsRatio,
     Replicas,
@@ -37,7 +38,14 @@ from linnet.core import evidence, statements
 from linnet.core.evidence import Block
 from linnet.core.plan import Finding
 from linnet.core.rollout import analysis, facts, holds, inputs, policy, steps, traffic
-from linnet.core.rollout.analysis import MetricKind, MetricRule, Process, Rules, State
+from linnet.core.rollout.analysis import (
+    Dispersion,
+    MetricKind,
+    MetricRule,
+    Process,
+    Rules,
+    State,
+)
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
@@ -121,10 +129,10 @@ def _traffic(seen: Observation, status: Status) -> tuple[TrafficStatus, ...]:
         for revision, weight in shares
         if (revision, weight) in told
     )
-    mirror = seen.traffic.mirror
-    if mirror is None or mirror[0] not in versions:
+    sent = seen.traffic.mirror or seen.traffic.replay
+    if sent is None or sent[0] not in versions:
         return weighted
-    revision, percent = mirror
+    revision, percent = sent
     copies = TrafficStatus(
         revision=revision, version=versions[revision], weight=0, mirror_percent=percent
     )
@@ -213,18 +221,23 @@ def analysis_status(state: State, rules: Rules, *, now: datetime) -> AnalysisSta
 def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
     """One metric, told by the way to be bad in which its evidence is greatest."""
     processes = state.of(rule)
-    judged = rule.kind is not MetricKind.OBJECTIVE
+    judged = rule.compares
     place = max(
         range(len(processes)),
         key=lambda at: processes[at].log_e if judged else processes[at].totals.k1,
     )
     loudest = processes[place]
     totals, warming = loudest.totals, loudest.warming
+    dispersion = analysis.dispersion_of(state, rule, place, rules)
     return MetricStatus(
         name=rule.name,
         kind=rule.kind.value,
         bad_is=_bad_is(rule, state.edges.get(rule.name, ()), place),
-        champion=ArmCounts(bad=totals.k0, total=totals.n0),
+        champion=(
+            ArmCounts(bad=totals.k0, total=totals.n0)
+            if rule.kind is not MetricKind.DISAGREEMENT
+            else None
+        ),
         candidate=ArmCounts(bad=totals.k1, total=totals.n1),
         warming=ArmCounts(bad=warming.k1, total=warming.n1),
         odds_ratio=_odds_ratio(loudest) if judged else None,
@@ -233,13 +246,13 @@ def _metric(state: State, rule: MetricRule, rules: Rules) -> MetricStatus:
             number(analysis.log_good_enough(state, rule)) if rule.is_guardrail else None
         ),
         disaster=number(loudest.log_disaster) if loudest.disaster is not None else None,
-        precision=_precision(rules) if judged else None,
-        dispersion=rules.dispersion.source if judged else None,
+        precision=_precision(dispersion) if judged else None,
+        dispersion=dispersion.source if judged else None,
     )
 
 
-def _precision(rules: Rules) -> str | None:
-    tau = rules.dispersion.precision
+def _precision(dispersion: Dispersion) -> str | None:
+    tau = dispersion.precision
     return f"{tau:g}" if tau is not None else None
 
 
@@ -257,13 +270,21 @@ def _odds_ratio(process: Process) -> OddsRatio:
 def _bad_is(rule: MetricRule, edges: Sequence[int], place: int) -> str:
     """What the counted answers were, in words that follow 'were'."""
     match rule.kind:
-        case MetricKind.LATENCY:
+        case MetricKind.LATENCY if edges:
             return f"slower than {_edge(edges[place])}"
         case MetricKind.DRIFT_BUCKETS:
             low = float(analysis.BUCKETS[place])
             return f"scored from {low:.2f} to {low + 1 / len(analysis.BUCKETS):.2f}"
         case MetricKind.OBJECTIVE if place == 1:
             return f"slower than {_edge(rule.slower_than or 0)}"
+        case MetricKind.DISAGREEMENT:
+            return "not answered as by the champion"
+        case MetricKind.GAUGE:
+            return "worse than the other's"
+        case MetricKind.LABELLED | MetricKind.PAIRED:
+            return "answered wrong"
+        case MetricKind.PAIRED_SCORE:
+            return "scored lower than the other's"
     return "bad"
 
 
@@ -302,9 +323,11 @@ def _counts(metric: MetricStatus) -> str:
                 block = block + Block(each.total, each.bad, 0, 0)
         return f"{block.k1} of {block.n1}"
 
+    unit = "readings" if metric.kind == MetricKind.GAUGE else "requests"
+    champion = f", {total(metric.champion)} champion {unit}" if metric.champion is not None else ""
     return (
-        f"{metric.name} {total(metric.candidate, metric.warming)} candidate requests, "
-        f"{total(metric.champion)} champion requests were {metric.bad_is or 'bad'}"
+        f"{metric.name} {total(metric.candidate, metric.warming)} candidate {unit}{champion} "
+        f"were {metric.bad_is or 'bad'}"
     )
 
 
@@ -396,7 +419,7 @@ def _rollout_reason(seen: Observation, status: Status) -> tuple[Reason, str]:
         return Reason.PAUSED, f"version {version} is held at {step.weight or 0} %"
     if step.kind is StepKind.SHADOW:
         return Reason.SHADOWING, (
-            f"version {version} gets copies of requests (step {step.label}); "
+            f"version {version} gets copies of requests (step {step.label}){_sender(step)}; "
             f"{_evidence_message(status)}"
         )
     if step.kind is StepKind.COHORT:
@@ -406,6 +429,12 @@ def _rollout_reason(seen: Observation, status: Status) -> tuple[Reason, str]:
     return Reason.CANARY_IN_PROGRESS, (
         f"version {version} takes {step.weight} % (step {step.label}); {_evidence_message(status)}"
     )
+
+
+def _sender(step: StepStatus) -> str:
+    """Who sends copies, where it is not the gateway."""
+    by_champion = step.mirrored_by is MirroredBy.CHAMPION
+    return ", sent by the champion's server" if by_champion else ""
 
 
 def _evidence_message(status: Status) -> str:
@@ -515,6 +544,11 @@ def _preparation(seen: Observation, status: Status, arm: Arm, now: datetime) -> 
         return _say(kinds.PROGRESSING, Truth.FALSE, finding.reason, finding.message)
     if status.candidate is not None and seen.spec.paused:
         return _say(kinds.PROGRESSING, Truth.FALSE, Reason.MANUAL_PAUSE, "`spec.paused` is true")
+    if status.candidate is not None and seen.query_problems:
+        return _say(
+            kinds.PROGRESSING, Truth.FALSE, Reason.METRICS_UNAVAILABLE,
+            f"version {arm.version} gets no weight: {holds.query_sentence(seen)}",
+        )  # fmt: skip
     blocked = seen.spec.strategy.require_compatible_inputs and inputs.differ(status.inputs)
     if status.candidate is not None and blocked and status.inputs is not None:
         return _say(
@@ -580,7 +614,7 @@ def _metrics(seen: Observation, status: Status, now: datetime) -> Condition:
         return _say(kinds.METRICS_AVAILABLE, Truth.TRUE, Reason.SCRAPED, "both arms are read")
     return _say(
         kinds.METRICS_AVAILABLE, Truth.FALSE, Reason.METRICS_UNAVAILABLE,
-        "no counters of one arm for three intervals: the weight is held",
+        f"{holds.unreadable_sentence(seen, state, now=now)}: the weight is held",
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from linnet.api.model_deployment import (
     Decision,
     DecisionVerb,
     HistoryEntry,
+    MirroredBy,
     ModelDeploymentStatus,
     StepKind,
     StepStatus,
@@ -103,7 +104,7 @@ def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
 
 
 def _refusal(seen: Observation) -> Finding | None:
-    return admission.finding(seen) or policy.needs_a_route(seen.spec)
+    return admission.finding(seen) or policy.queries_are_raw_and_per_revision(seen.spec)
 
 
 def _facts(status: Status) -> tuple[object, ...]:
@@ -147,13 +148,29 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     if traffic.returning(status):
         return seen.traffic.observed and (state.time is None or now >= state.time + DRAIN_INTERVAL)
     if status.step is None:
-        revision = seen.revisions.get(status.candidate.revision)
-        return not state.started and revision is not None and _has_all_pods(seen, status, revision)
+        ready = _candidate_has_all_pods(seen, status)
+        return not state.started and (ready or _next_lesson_is_due(seen, state, now))
     if not traffic.in_place(seen, status):
         return False
     rules = steps.rules(seen.spec)
     interval = analysis.scrape_interval(rules, warm_until=facts.warm_until(seen, status), now=now)
     return state.time is None or now >= state.time + interval
+
+
+def _candidate_has_all_pods(seen: Observation, status: Status) -> bool:
+    candidate = status.candidate
+    revision = seen.revisions.get(candidate.revision) if candidate is not None else None
+    return revision is not None and _has_all_pods(seen, status, revision)
+
+
+def _next_lesson_is_due(seen: Observation, state: State, now: datetime) -> bool:
+    """Whether the champion is read to learn its noise while the candidate gets ready."""
+    rules, champion = steps.rules(seen.spec), seen.status.champion
+    view = seen.revisions.get(champion.revision) if champion is not None else None
+    if view is None or len(view.ready_pods) < 2:
+        return False
+    last = state.read.get(Role.CHAMPION)
+    return analysis.learns(state, rules) and (last is None or now >= last + rules.interval)
 
 
 def _next_on_probation(seen: Observation, state: State, now: datetime) -> datetime:
@@ -166,18 +183,31 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
     if seen.samples is None or state is None:
         return status
     living = frozenset(pod.uid for view in seen.revisions.values() for pod in view.pods)
-    scrape = Scrape(time=now, samples=seen.samples, living_pods=living)
+    scrape = Scrape(
+        time=now,
+        samples=seen.samples,
+        living_pods=living | {pod.uid for pod in seen.collectors},
+        outcomes=seen.outcomes,
+        answers=seen.answers,
+    )
     if traffic.returning(status):
         return _with_state(seen, status, analysis.watch_drain(state, scrape), now)
-    if not state.started and {sample.role for sample in scrape.samples} != set(Role):
-        # The baseline wants both arms: without it a champion's past would count as evidence.
-        return status
+    rules, step = steps.rules(seen.spec), status.step
+    both = {sample.role for sample in scrape.samples} == set(Role) and all(
+        rule.name in scrape.answers for rule in rules.metrics if rule.queries
+    )
+    waits = step is None and status.candidate is not None
+    if not state.started and not (both and (not waits or _candidate_has_all_pods(seen, status))):
+        # The baseline wants both arms and all queries: else a past would count as evidence.
+        lesson = analysis.learn(state, scrape, rules) if waits else state
+        return status if lesson == state else _with_state(seen, status, lesson, now)
     after = analysis.advance(
         state,
         scrape,
-        steps.rules(seen.spec),
+        rules,
         warm_until=facts.warm_until(seen, status),
         share=traffic.kept_share(seen, status),
+        learning=waits or (step is not None and step.kind is StepKind.SHADOW),
     )
     return _with_state(seen, status, after, now)
 
@@ -556,8 +586,7 @@ def begin_steps(seen: Observation, status: Status, now: datetime) -> Status:
         return status
     if seen.spec.paused or state is None or not state.started or facts.wish_of(seen) is None:
         return status
-    revision = seen.revisions.get(candidate.revision)
-    if revision is None or not _has_all_pods(seen, status, revision):
+    if not _candidate_has_all_pods(seen, status):
         return status
     if seen.spec.route is None and work.others_have_pods(seen, status):
         # One Service over both arms would send users to whatever else still runs.
@@ -581,6 +610,8 @@ def _go_to(
     candidate, state = status.candidate, facts.state_of(status)
     if candidate is None:
         return status
+    if step.kind is StepKind.SHADOW:
+        step = step.model_copy(update={"mirrored_by": traffic.mirrored_by(seen.spec)})
     message = f"{_told(step)} (step {step.label}): {why}"
     moved = records.update(
         status,
@@ -597,6 +628,8 @@ def _go_to(
         after = analysis.change_weight(state)
     else:
         after = analysis.change_kind(state, rules)
+    if step.kind is StepKind.WEIGHT:
+        after = analysis.freeze_precisions(after)
     return _with_state(seen, moved, after, now)
 
 
@@ -604,6 +637,22 @@ def _told(step: StepStatus) -> str:
     """What a step does, in words."""
     words = {StepKind.SHADOW: "copies of requests", StepKind.COHORT: "a cohort"}
     return words.get(step.kind, f"weight {step.weight} %")
+
+
+def copy_by_champion(seen: Observation, status: Status, now: datetime) -> Status:
+    """Have the champion's server send copies where a gateway refuses to, or drops what is needed.
+
+    What a gateway can do is told by its conditions on our route, and only by them.
+    """
+    step = status.step
+    if step is None or step.kind is not StepKind.SHADOW or traffic.returning(status):
+        return status
+    if step.mirrored_by is MirroredBy.CHAMPION:
+        return status
+    wanted = traffic.mirrored_by(seen.spec) is MirroredBy.CHAMPION
+    if not wanted and not traffic.mirror_is_refused(seen):
+        return status
+    return records.update(status, step=step.model_copy(update={"mirrored_by": MirroredBy.CHAMPION}))
 
 
 def finish_advance(seen: Observation, status: Status, now: datetime) -> Status:
@@ -681,6 +730,7 @@ TRANSITIONS: Sequence[Transition] = (
     promote_first,
     withdraw,
     compare_inputs,
+    copy_by_champion,
     finish_advance,
     begin_steps,
     advance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from linnet_server import contract
@@ -9,8 +10,10 @@ from linnet_server import contract
 from linnet.api.model_deployment import ModelDeploymentSpec
 from linnet.api.reasons import Reason
 from linnet.core.plan import Finding
+from linnet.core.rollout import analysis, resources, steps
 from linnet.core.rollout.state import PodView, RevisionView
 
+REVISION_VARIABLE = "$revision"
 CRASHES = 3
 CRASH_WINDOW = timedelta(minutes=5)
 UNREADY_LIMIT = timedelta(seconds=60)
@@ -20,19 +23,38 @@ _PULL_REASONS = frozenset(
 )
 
 
-def needs_a_route(spec: ModelDeploymentSpec) -> Finding | None:
-    """A shadow step without a gateway, which this version cannot copy requests for."""
-    if spec.route is not None:
-        return None
-    for index, step in enumerate(spec.strategy.steps):
-        if step.shadow is not None:
-            return Finding(
-                Reason.NOT_YET_SUPPORTED,
-                f"spec.strategy.steps[{index}].shadow without spec.route is not supported by this "
-                "version of Linnet: add a route, or remove the step",
-                stalled=True,
-            )
+_DERIVED = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv)\s*\(")
+
+
+def queries_are_raw_and_per_revision(spec: ModelDeploymentSpec) -> Finding | None:
+    """A query that does not tell the arms apart, or a counter that Prometheus has differenced."""
+    for index, metric in enumerate(spec.analysis.metrics):
+        for purpose, text in steps.queries(metric).items():
+            gauge = purpose == analysis.GAUGE
+            member = "gaugePromQL.query" if gauge else f"source.promQL.{purpose}"
+            where = f"spec.analysis.metrics[{index}].{member}"
+            if REVISION_VARIABLE not in text:
+                return Finding(
+                    Reason.INVALID_SPEC,
+                    f"{where} must contain '{REVISION_VARIABLE}', where the name of each arm's "
+                    "revision is put in: without it both arms get the same answer",
+                    stalled=True,
+                )
+            derived = None if gauge else _DERIVED.search(text)
+            if derived is not None:
+                return Finding(
+                    Reason.INVALID_SPEC,
+                    f"{where} must be a raw counter, without '{derived[1]}(': Linnet takes the "
+                    "differences itself and loses none in an outage",
+                    stalled=True,
+                )
     return None
+
+
+def can_send_copies(revision: RevisionView) -> bool:
+    """Whether a revision's pods look for who gets copies: those of an older Linnet do not."""
+    volumes = revision.data["template"]["spec"].get("volumes") or ()
+    return any(volume["name"] == resources.SHADOW_VOLUME for volume in volumes)
 
 
 def own_fault(revision: RevisionView, *, now: datetime) -> Finding | None:

@@ -19,6 +19,7 @@ from linnet.core.rollout.state import Observation, RevisionView
 Manifest = Mapping[str, Any]
 
 MODEL_VOLUME = "model"
+SHADOW_VOLUME = "shadow-target"
 GRACE_BEYOND_DRAIN = 20
 DEFAULT_RESOURCES: Manifest = {
     "requests": {"cpu": "100m", "memory": "256Mi"},
@@ -138,6 +139,7 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
         "resources": _resources(template),
         "volumeMounts": [
             {"name": MODEL_VOLUME, "mountPath": "/var/run/linnet", "readOnly": True},
+            {"name": SHADOW_VOLUME, "mountPath": contract.SHADOW_FOLDER, "readOnly": True},
             *pods.common_mounts(template),
         ],
         **_probes(spec),
@@ -155,6 +157,11 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
             "containers": [serve],
             "volumes": [
                 {"name": MODEL_VOLUME, "emptyDir": {}},
+                # Who gets copies changes while a revision serves, and restarts nothing.
+                {
+                    "name": SHADOW_VOLUME,
+                    "configMap": {"name": names.shadow(seen.name), "optional": True},
+                },
                 pods.credential_volume(spec.credentials_secret_name),
                 *pods.common_volumes(template),
             ],
@@ -309,6 +316,27 @@ def make_services(seen: Observation, revision: RevisionView) -> tuple[Manifest, 
         }
         for name, target in ports
     )
+
+
+def make_shadow(seen: Observation, *, champion: str, candidate: str, percent: int) -> Manifest:
+    """The ConfigMap that has the champion's server send copies of so many percent of requests."""
+    told = {
+        "from": champion,
+        "to": candidate,
+        "url": f"http://{names.mirror(candidate)}.{seen.namespace}.svc",
+        "percent": percent,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.shadow(seen.name),
+            "namespace": seen.namespace,
+            "labels": pods.own_labels(labels.SERVER, labels.MODEL_DEPLOYMENT, seen.name),
+            "ownerReferences": _owner(seen),
+        },
+        "data": {contract.SHADOW_KEY: names.canonical(told)},
+    }
 
 
 def make_route(

@@ -10,21 +10,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from linnet_server import contract
+
 from linnet.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from linnet.api.reasons import Reason
 from linnet.core.registry import ModelView
-from linnet.core.rollout.analysis import PodSample
+from linnet.core.rollout.analysis import OutcomeSample, PodSample
 
 Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapeTarget:
-    """One server pod whose counters may be read."""
+    """One pod whose counters may be read."""
 
     pod_uid: str
     revision: str
     address: str
+    port: int = contract.PORT_MANAGEMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,10 @@ class ScrapedPage:
     """Predicted rows by bucket of their score."""
     format: str = ""
     """Format of the model that is served."""
+    outcomes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Counts by result, by metric, by the revision that they are of."""
+    differences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Pairs of scores by their difference, in the contract's order, by revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +145,8 @@ class TrafficView:
     """The revision that gets copies, and of which share of the requests."""
     cohort: str | None = None
     """The revision that answers the candidate's cohort."""
+    replay: tuple[str, int] | None = None
+    """The revision to which the champion's server sends copies, and of which share."""
     observed: bool = False
     """Every parent has seen exactly this route, whatever it thinks of it."""
     programmed: bool = False
@@ -182,6 +191,8 @@ class Observation:
     """The Service without a gateway, where it exists."""
     route: Manifest | None = None
     """The HTTPRoute, where it exists, whether or not spec still asks for one."""
+    shadow: Manifest | None = None
+    """The ConfigMap that tells the champion's server who gets copies, where it exists."""
     route_change_waits: bool = False
     """Whether `spec` here still has the route (or none) that the running rollout began with."""
     foreign: str = ""
@@ -192,6 +203,14 @@ class Observation:
     """Inputs by revision, as a ready pod describes them: column to type, `?` = may be missing."""
     samples: tuple[PodSample, ...] | None = None
     """Counters, when they were scraped in this pass."""
+    collectors: tuple[PodView, ...] = ()
+    """Pods of the collector, where there is one."""
+    outcomes: tuple[OutcomeSample, ...] = ()
+    """What was told of compared and labelled answers, when counters were scraped."""
+    answers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By metric: what its queries returned, where all of them were answered in this pass."""
+    query_problems: Mapping[str, str] = field(default_factory=dict)
+    """By metric: why its queries were not answered last."""
 
     @property
     def model_name(self) -> str:

@@ -16,13 +16,23 @@ from linnet.api.model_deployment import (
     Metric,
     ModelDeploymentSpec,
     OnTimeout,
+    PairedScore,
     Step,
     StepKind,
     StepStatus,
 )
 from linnet.api.model_deployment import Dispersion as Given
 from linnet.api.shared import parse_duration
-from linnet.core.rollout.analysis import Dispersion, MetricKind, MetricRule, Rules
+from linnet.core.rollout.analysis import (
+    BAD,
+    EXACT,
+    GAUGE,
+    TOTAL,
+    Dispersion,
+    MetricKind,
+    MetricRule,
+    Rules,
+)
 
 FULL = 100
 DEFAULT_MINIMUM_REQUESTS = 200
@@ -30,7 +40,12 @@ DEFAULT_MAXIMUM = timedelta(minutes=10)
 DEFAULT_SHADOW = timedelta(minutes=30)
 DEFAULT_FULL_HOLD = timedelta(seconds=60)
 SHORTEST_HORIZON = 100
-DEFAULT_MARGINS = {MetricKind.ERROR_RATE: "2", MetricKind.LATENCY: "1.5"}
+DEFAULT_MARGINS = {
+    MetricKind.ERROR_RATE: "2",
+    MetricKind.LATENCY: "1.5",
+    MetricKind.LABELLED: "1.25",
+}
+DEFAULT_TOLERANCES = {MetricKind.LABELLED: "1", MetricKind.PAIRED: "1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +167,7 @@ def rules(spec: ModelDeploymentSpec) -> Rules:
         warmup=parse_duration(analysis.warmup),
         horizon=max(SHORTEST_HORIZON, math.ceil(ramp / interval)),
         dispersion=_dispersion(analysis.dispersion),
+        learns_at=_learns_at(spec),
         phases=len({kind_of(step) for step in spec.strategy.steps}),
     )
 
@@ -160,17 +176,35 @@ def _metric(metric: Metric) -> MetricRule:
     kind = _kind(metric)
     rate, objective = metric.error_rate, metric.objective
     limit = objective.slower_than if objective is not None else None
+    gauge, disagreement, pairs = metric.gauge_prom_ql, metric.disagreement, metric.paired_score
+    share = objective or disagreement
     return MetricRule(
         name=metric.name,
         kind=kind,
         bad=tuple(rate.bad) if rate is not None else contract.DEFAULT_BAD_CODES,
         acceptable=float(rate.acceptable if rate is not None else ErrorRate().acceptable),
-        tolerance=float(metric.tolerance or "1.1"),
+        tolerance=float(metric.tolerance or DEFAULT_TOLERANCES.get(kind, "1.1")),
         margin=float(metric.margin or DEFAULT_MARGINS.get(kind, "2")),
         importance=metric.importance,
-        max_rate=float(objective.max_rate) if objective is not None else 0.0,
+        max_rate=float(share.max_rate) if share is not None else 0.0,
         slower_than=_edge(parse_duration(limit)) if limit is not None else None,
+        difference=float((pairs or PairedScore()).tolerance),
+        queries=queries(metric),
+        higher_is_worse=gauge is None or gauge.higher_is == "Worse",
     )
+
+
+def compares_answers(spec: ModelDeploymentSpec) -> bool:
+    """Whether a metric needs both answers to one request, which no gateway keeps."""
+    return any(metric.disagreement is not None for metric in spec.analysis.metrics)
+
+
+def queries(metric: Metric) -> dict[str, str]:
+    """PromQL of a metric by what it is for; nothing where pods' own counters are read."""
+    if metric.gauge_prom_ql is not None:
+        return {GAUGE: metric.gauge_prom_ql.query}
+    source = metric.source.prom_ql if metric.source is not None else None
+    return {TOTAL: source.total, BAD: source.bad} if source is not None else {}
 
 
 def _kind(metric: Metric) -> MetricKind:
@@ -178,6 +212,11 @@ def _kind(metric: Metric) -> MetricKind:
         MetricKind.LATENCY: metric.latency_histogram,
         MetricKind.DRIFT_BUCKETS: metric.drift_buckets,
         MetricKind.OBJECTIVE: metric.objective,
+        MetricKind.GAUGE: metric.gauge_prom_ql,
+        MetricKind.DISAGREEMENT: metric.disagreement,
+        MetricKind.LABELLED: metric.labelled_outcome,
+        MetricKind.PAIRED: metric.paired_outcome,
+        MetricKind.PAIRED_SCORE: metric.paired_score,
     }
     return next((kind for kind, value in given.items() if value is not None), MetricKind.ERROR_RATE)
 
@@ -191,9 +230,20 @@ def _edge(limit: timedelta) -> int:
 def _dispersion(given: Given) -> Dispersion:
     match given.mode:
         case DispersionMode.EXACT:
-            return Dispersion(source="Exact", precision=None)
+            return Dispersion(source=EXACT, precision=None)
         case DispersionMode.FIXED:
             return Dispersion(source="Fixed", precision=float(given.precision or 0))
         case DispersionMode.LEARNED:
-            # Learning needs a shadow step's time; without one the precision is assumed.
             return Dispersion()
+
+
+def _learns_at(spec: ModelDeploymentSpec) -> float | None:
+    """Share at which the champion's pods are split to learn how noisy they are.
+
+    A ramp takes what was learnt at its middle weight. Only a shadow step leaves the time to learn.
+    """
+    learned = spec.analysis.dispersion.mode is DispersionMode.LEARNED
+    if not learned or all(step.shadow is None for step in spec.strategy.steps):
+        return None
+    weights = [step.weight for step in spec.strategy.steps if step.weight not in (None, FULL)]
+    return (weights[(len(weights) - 1) // 2] or 0) / 100 if weights else 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from linnet_server import contract
 from linnet.api import labels
 from linnet.api.model_deployment import (
     DecisionVerb,
+    MirroredBy,
     ModelDeploymentSpec,
     ModelDeploymentStatus,
     Route,
@@ -56,6 +58,42 @@ class Extras:
     """The revision that gets copies, and of which share of the requests."""
     cohort: str | None = None
     """The revision that answers the candidate's cohort."""
+    replay: tuple[str, int] | None = None
+    """As `mirror`, where the champion's server sends the copies."""
+
+    @property
+    def copies(self) -> tuple[str, int] | None:
+        """Who gets copies, and of which share, whoever sends them."""
+        return self.mirror or self.replay
+
+
+def mirrored_by(spec: ModelDeploymentSpec) -> MirroredBy:
+    """Who sends the copies of a shadow step when it begins.
+
+    A gateway, where there is one and nobody needs the answers: it drops them.
+    """
+    if spec.route is None or steps.compares_answers(spec):
+        return MirroredBy.CHAMPION
+    return MirroredBy.GATEWAY
+
+
+def mirror_is_refused(seen: Observation) -> bool:
+    """Whether a gateway has seen a route with a mirror and does not take it."""
+    view = seen.traffic
+    refused = view.reason in (Reason.ROUTE_NOT_ACCEPTED, Reason.REFS_NOT_RESOLVED)
+    return view.mirror is not None and view.observed and refused
+
+
+def read_replay(shadow: Manifest | None) -> tuple[str, int] | None:
+    """Who gets copies from the champion's server, and of which share."""
+    if shadow is None:
+        return None
+    try:
+        told = json.loads(shadow["data"][contract.SHADOW_KEY])
+        return str(told["to"]), int(told["percent"])
+    except (KeyError, ValueError, TypeError):
+        # A foreign hand changed it: it is written anew.
+        return None
 
 
 def extras(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Extras:
@@ -65,7 +103,9 @@ def extras(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Extras:
         return Extras()
     given = steps.present(spec, step)
     if given is not None and given.shadow is not None:
-        return Extras(mirror=(candidate.revision, given.shadow.percent))
+        copies = (candidate.revision, given.shadow.percent)
+        by_champion = step.mirrored_by is MirroredBy.CHAMPION
+        return Extras(replay=copies) if by_champion else Extras(mirror=copies)
     return Extras(cohort=candidate.revision if step.kind is StepKind.COHORT else None)
 
 
@@ -125,10 +165,11 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
     shares = desired(status)
     if not shares:
         return False
+    view = seen.traffic
+    written = Extras(mirror=view.mirror, cohort=view.cohort, replay=view.replay)
+    if written != extras(seen.spec, status):
+        return False
     if seen.spec.route is not None:
-        written = Extras(mirror=seen.traffic.mirror, cohort=seen.traffic.cohort)
-        if written != extras(seen.spec, status):
-            return False
         asked = {revision: weight for revision, weight in shares if weight > 0}
         told = {revision: weight for revision, weight in seen.traffic.weights.items() if weight > 0}
         return seen.traffic.exists and asked == told

@@ -51,7 +51,7 @@ def actions(seen: Observation, status: Status, *, now: datetime) -> tuple[Action
     """Everything to do now; empty in a settled state."""
     if status.champion is None:
         return ()
-    route = tuple(_route(seen, status))
+    route = (*_route(seen, status), *_shadow(seen, status))
     objects = (
         *_champion(seen, status),
         *_candidate(seen, status),
@@ -182,11 +182,28 @@ def _route(seen: Observation, status: Status) -> Iterator[Action]:
     )
 
 
+def _shadow(seen: Observation, status: Status) -> Iterator[Action]:
+    """Tell the champion's server who gets copies, or that nobody does any more."""
+    asked, champion = traffic.extras(seen.spec, status).replay, status.champion
+    if asked is None or champion is None:
+        if seen.shadow is not None:
+            meta = seen.shadow["metadata"]
+            yield DeleteObject(kind="ConfigMap", name=meta["name"], uid=meta["uid"])
+        return
+    if _candidate_can_answer(seen, status):
+        revision, percent = asked
+        wanted = resources.make_shadow(
+            seen, champion=champion.revision, candidate=revision, percent=percent
+        )
+        yield from _apply(wanted, seen.shadow)
+
+
 def _candidate_can_answer(seen: Observation, status: Status) -> bool:
     """Copies and cohorts, too, only go to pods that are ready; what was told is not taken back."""
-    asked = traffic.extras(seen.spec, status)
-    revision = asked.mirror[0] if asked.mirror is not None else asked.cohort
-    if revision is None or revision in (seen.traffic.cohort, (seen.traffic.mirror or ("",))[0]):
+    asked, told = traffic.extras(seen.spec, status), seen.traffic
+    revision = asked.copies[0] if asked.copies is not None else asked.cohort
+    known = (told.cohort, *(sent[0] for sent in (told.mirror, told.replay) if sent is not None))
+    if revision is None or revision in known:
         return True
     view = seen.revisions.get(revision)
     return view is not None and bool(view.ready_pods)
