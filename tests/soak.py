@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.api import Manifest
 from tests.e2e.world import OPERATOR, ROOT, WEIGHTS, Place, Traffic, World
 
 GATEWAYS = "envoy-gateway-system"
@@ -80,7 +81,7 @@ class Disturber(threading.Thread):
             found = [
                 (self.place.namespace, pod["metadata"]["name"], 0)
                 for pod in self.place.all("Pod")
-                if pod["metadata"].get("labels", {}).get(JOB, "") not in ("", *self._struck)
+                if self._job_of(pod) not in ("", *self._struck)
                 and pod["status"].get("phase") in ("Pending", "Running")
             ]
         else:
@@ -94,9 +95,17 @@ class Disturber(threading.Thread):
             return False
         namespace, name, grace = self.dice.choice(found)
         if what == "job":
-            self._struck.add(name.rpartition("-")[0])
+            self._struck |= {
+                self._job_of(pod)
+                for pod in self.place.all("Pod")
+                if pod["metadata"]["name"] == name
+            }
         world.api.delete("Pod", namespace, name, grace=grace)
         return True
+
+    @staticmethod
+    def _job_of(pod: Manifest) -> str:
+        return str(pod["metadata"].get("labels", {}).get(JOB, ""))
 
 
 @dataclass

@@ -51,6 +51,8 @@ def main(root: str) -> None:
             x3=lambda table: table["x3"] + 2, x4=lambda table: table["x4"] - 2
         ),
         "noise.parquet": make(signal=0.0),
+        # The same rows with every label turned round: a model of it answers the other class.
+        "contrary.parquet": good.assign(late=~good["late"]),
         "empty.parquet": good.head(0),
         "other.parquet": good.rename(columns={"late": "delayed"}),
         "one-class.parquet": good.assign(late=True),

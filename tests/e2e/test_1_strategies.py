@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from .api import Refused
 from .stage import beside
 from .world import STEPS, Manifest, Place, World, says
 
@@ -51,6 +54,47 @@ def test_a_shadow_shows_a_bad_candidate_to_nobody(world: World) -> None:
     assert traffic.total(second) == 0
     place.is_champion(second, seconds=300)
     place.route_gives_all_to(second)
+    traffic.has_no_failure()
+
+
+@beside
+def test_a_candidate_that_disagrees_is_rolled_back_before_any_user_meets_it(world: World) -> None:
+    place = world.place("disagreement")
+    # The kubelet takes up to a minute and a half to bring the champion the news.
+    patient = {**SHADOW, "hold": {**SHADOW["hold"], "maxDuration": "300s"}}
+    metrics = [ERRORS, {"name": "agreement", "disagreement": {"maxRate": "0.10"}}]
+    place.serving(strategy={"steps": [patient, *STEPS]}, analysis={"metrics": metrics})
+    traffic = place.traffic(rate=15)
+    contrary = place.register("contrary")
+    obj = _stands_in(place, "Shadow", contrary)
+    assert obj["status"]["step"]["mirroredBy"] == "Champion", place.explain()
+    obj = place.is_rejected(contrary, "RolledBack", "agreement", seconds=360)
+    assert traffic.total(contrary) == 0, "a user was answered by a shadow"
+    told = {each["name"]: each for each in obj["status"]["analysis"]["metrics"]}
+    assert told["errors"]["candidate"]["bad"] == 0, told
+    assert place.get("ConfigMap", "serve-shadow") is None
+    traffic.has_no_failure()
+
+
+@beside
+def test_pods_by_load_and_an_eviction_that_no_user_notices(world: World) -> None:
+    place = world.place("sizes")
+    place.serving(server={"autoscaling": {"minReplicas": 2, "maxReplicas": 3}})
+    traffic = place.traffic(rate=15)
+    before = place.server_pods("1")
+    assert len(before) == 2, before
+    first, second = sorted(before)
+    place.evict(first)
+    with pytest.raises(Refused, match="disruption budget"):
+        place.evict(second)
+    place.eventually(
+        "the evicted pod is replaced and ready", lambda: len(place.server_pods("1")) == 2
+    )
+    place.eventually("the other may go then", lambda: place.was_evicted(second))
+    third = place.register()
+    place.is_champion(third, seconds=300)
+    place.only_runs(third)
+    assert len(place.server_pods(third)) == 2
     traffic.has_no_failure()
 
 

@@ -38,7 +38,7 @@ MANIFEST_TAG = "linnet.dev/manifest-sha256"
 CONTENT_TAG = "linnet.dev/content-digest"
 TRAINED_TAG = "linnet.dev/trained-until"
 WEIGHTS = [5, 25, 50, 100]
-CONTENTS = {"good": "good.parquet", "bad": "extra.parquet"}
+CONTENTS = {"good": "good.parquet", "bad": "extra.parquet", "contrary": "contrary.parquet"}
 """Models that are trained once, and the tables that they are trained on."""
 SLOW = {"class": "RandomForestClassifier", "parameters": {"n_estimators": 400, "max_depth": 4}}
 """An estimator that takes many times as long for an answer as the others."""
@@ -306,7 +306,9 @@ class World:
         return place
 
     def prepare(self, pool: ThreadPoolExecutor) -> None:
-        """Write the tables; train a good model, one that demands another column, and a slow one."""
+        """Write the tables; train a good model, one that demands another column, one that
+        answers the other class, and a slow one.
+        """
         if self.source != self.run:
             for content in (*CONTENTS, "slow"):
                 model = f"e2e-{self.source}-{content}"
