@@ -576,6 +576,8 @@ class Simulation(Loop):
     prometheus: bool = True
     """Whether the operator knows a Prometheus."""
     prometheus_up: bool = True
+    series: int = 0
+    """How many series a query returns beside those of pods."""
     figures: dict[str, float] = field(default_factory=dict)
     """What the query `figure{…}` returns, by version."""
 
@@ -867,7 +869,7 @@ class Simulation(Loop):
         if name == "figure":
             version = revision.rpartition("-")[0].rpartition("-v")[2]
             return {"": self.figures[version]} if version in self.figures else {}
-        values: dict[str, float] = {}
+        values: dict[str, float] = {f"other-{index}": 0.0 for index in range(self.series)}
         for (uid, kind), counted in self.counters.items():
             told = uid not in self.stale and kind == "weighted"
             if told and self.revisions_of[uid] == revision:

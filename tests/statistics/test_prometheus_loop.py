@@ -148,6 +148,15 @@ def test_a_query_that_prometheus_refuses_is_told_by_metric() -> None:
     assert "metric 'typo': `total`: Prometheus refuses the query" in message
 
 
+def test_a_query_of_too_many_series_is_told_what_to_do() -> None:
+    simulation = judged(ERRORS, series=29)  # and two pods
+    offer(simulation, "2")
+    simulation.run(60)
+    message = simulation.message("Progressing")
+    assert "returns 31 series for revision" in message, message
+    assert "sum over what need not be told apart" in message
+
+
 @pytest.mark.parametrize(
     ("metric", "words"),
     [

@@ -93,6 +93,17 @@ def test_a_series_that_was_away_goes_on_where_it_was() -> None:
     assert counted(both(1000, 100), {}, both(1010, 101)) == Block(10, 1, 10, 1)
 
 
+def test_what_lies_in_status_of_series_that_come_and_go_is_bounded() -> None:
+    most = analysis.REMEMBERED_SERIES // 4
+    old = {(CANDIDATE, TOTAL, f"old-{index}"): 1.0 for index in range(2 * most)}
+    new = {(CANDIDATE, TOTAL, f"new-{index}"): 1.0 for index in range(2 * most)}
+    kept = told(rules(), old, new).queried["asked"]
+    assert len(kept) == 4 * most
+    last = told(rules(), old, new, both(1, 0)).queried["asked"]
+    assert len(last) == 4
+    assert all("/x" in key for key in last)
+
+
 def test_bad_answers_are_never_more_than_answers() -> None:
     assert counted(both(1000, 100), both(1005, 120)) == Block(5, 5, 5, 5)
 
