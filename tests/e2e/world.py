@@ -27,7 +27,7 @@ from typing import Any
 
 import definitions
 
-from .api import Api, Diary, Manifest, path
+from .api import Api, Diary, Manifest, Refused, path
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = "linnet-system"
@@ -840,6 +840,27 @@ class Place:
             if pod["metadata"].get("labels", {}).get("linnet.dev/model-version") == version
             and not pod["metadata"].get("deletionTimestamp")
         }
+
+    def server_pod_names(self, version: str) -> list[str]:
+        """Names of a version's pods that are not on their way out."""
+        uids = self.server_pods(version)
+        found = [pod["metadata"] for pod in self.all("Pod") if pod["metadata"]["uid"] in uids]
+        return sorted(meta["name"] for meta in found)
+
+    def evict(self, pod: str) -> bool:
+        """Evict a pod as a node's drain does; False where a budget does not allow it now."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.namespace},
+        }
+        try:
+            self.api.call("POST", path("Pod", self.namespace, pod, "eviction"), eviction)
+        except Refused as error:
+            if error.code == 429:
+                return False
+            raise
+        return True
 
     def made_everything_once(self) -> None:
         """No child was made twice under two names, and none of one name was made again."""
