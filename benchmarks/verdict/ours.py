@@ -85,7 +85,7 @@ def found_at(
     for run in range(world.runs):
         given = setting.rules
         if pilot is not None:
-            tau = evidence.choose_precision(_blocks(pilot, run))
+            tau = _precision(_blocks(pilot, run))
             given = replace(given, dispersion=Dispersion(source="Learned", precision=tau))
         pending = {
             place: replace(given, false_rollback=level) for place, level in enumerate(levels)
@@ -104,6 +104,12 @@ def _blocks(world: World, run: int) -> list[Block]:
     tables = (world.n1[run], world.k1[run], world.n0[run], world.k0[run])
     rows = zip(*(column.tolist() for column in tables), strict=True)
     return [Block(*row) for row in rows if row[0] and row[2]]
+
+
+def _precision(blocks: Sequence[Block]) -> float:
+    """What the analyser learns from these A/A blocks."""
+    told = [evidence.precision_likelihoods(block) for block in blocks]
+    return evidence.likeliest_precision([sum(each) for each in zip(*told, strict=True)])
 
 
 def _states(world: World, run: int, given: Rules) -> Iterator[State]:
