@@ -81,7 +81,9 @@ def test_pods_by_load_and_an_eviction_that_no_user_notices(world: World) -> None
     first, second = place.server_pod_names("1")
     assert place.evict(first)
     assert not place.evict(second), "the budget let both pods go"
-    place.eventually("the other may go when the first is replaced", lambda: place.evict(second))
+    place.eventually(
+        "the other may go when the first is replaced", lambda: place.evict(second), seconds=180
+    )
     third = place.register()
     place.is_champion(third, seconds=300)
     place.only_runs(third)
