@@ -38,8 +38,11 @@ class Rival:
         )
 
 
-def load(tracker: registry.Tracker, folder: Path) -> Rival | None:
-    """Load the champion with our own list of trusted types; None where there is no champion."""
+def load(tracker: registry.Tracker, folder: Path, *, with_model: bool = True) -> Rival | None:
+    """Load the champion with our own list of trusted types; None where there is no champion.
+
+    Without its model there is what its manifest says, which is enough to compare columns.
+    """
     found = tracker.find_champion()
     if found is None:
         return None
@@ -54,8 +57,9 @@ def load(tracker: registry.Tracker, folder: Path) -> Rival | None:
                 f"its manifest is not the one that the tag '{contract.TAG_MANIFEST}' names"
             )
         document = json.loads(blob)
-        file = tracker.download(found.artifacts, document["modelFile"], folder)
-        model = manifest.load(file.read_bytes(), document)
+        if with_model:
+            file = tracker.download(found.artifacts, document["modelFile"], folder)
+            model = manifest.load(file.read_bytes(), document)
     except FileNotFoundError as error:
         obstacle = f"it has no file {error}; Linnet compares with models that it trained"
     except (ValueError, KeyError, TypeError) as error:

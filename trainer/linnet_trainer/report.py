@@ -12,7 +12,7 @@ from typing import Any
 from linnet_trainer import manifest
 from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Recipe, render_time
+from linnet_trainer.recipe import Check, GateSpec, Recipe, render_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +70,23 @@ def params(recipe: Recipe) -> dict[str, str]:
             for name, value in sorted(steps.parameters.items())
         },
     }
-    for gate in recipe.gates:
-        asked = (
-            f"not worse than the champion by {gate.margin:g}, confidence {gate.confidence:g}, "
-            f"unit {gate.unit}"
-            if gate.champion
-            else f"at least {gate.minimum}"
-        )
-        found[f"gate.{gate.name}"] = f"{gate.metric} {asked}"
+    found |= {f"gate.{gate.name}": _asked(gate) for gate in recipe.gates}
+    found |= {f"waiver.{check}": reason for check, reason in recipe.waivers.items()}
     return {key: value for key, value in found.items() if value}
+
+
+def _asked(gate: GateSpec) -> str:
+    if gate.new_columns is not None:
+        return f"no new required columns but {', '.join(gate.new_columns) or 'none'}"
+    if gate.limit is not None:
+        of = " ".join(filter(None, (gate.metric, gate.limit.of, gate.limit.column)))
+        return f"{of} at most {gate.limit.told}"
+    if gate.champion:
+        return (
+            f"{gate.metric} not worse than the champion by {gate.margin:g}, confidence "
+            f"{gate.confidence:g}, unit {gate.unit}"
+        )
+    return f"{gate.metric} at least {gate.minimum}"
 
 
 @functools.cache
@@ -116,7 +124,7 @@ def make_result(recipe: Recipe, facts: Facts, gates: Sequence[Gate]) -> Result:
 def card(recipe: Recipe, facts: Facts, gates: Sequence[Gate], result: Result) -> str:
     """Write the model card: the checklist of good practice, each line with its evidence."""
     validation, table = recipe.validation, recipe.table
-    fold_metric = recipe.gates[0].metric
+    fold_metric = recipe.metrics[0]
     per_fold = ", ".join(f"{fold[fold_metric]:.3f}" for fold in facts.folds if fold_metric in fold)
     lines = [
         f"# {recipe.model}",
@@ -200,15 +208,21 @@ def card(recipe: Recipe, facts: Facts, gates: Sequence[Gate], result: Result) ->
 def _message(recipe: Recipe, facts: Facts, gates: Sequence[Gate]) -> str:
     refused = [gate for gate in gates if not gate.passed]
     if refused:
-        return "; ".join(f"gate '{gate.name}' refused: {gate.message}" for gate in refused)
-    name = recipe.gates[0].metric
+        return "; ".join(
+            f"{'check' if gate.name in set(Check) else 'gate'} '{gate.name}' refused: "
+            f"{gate.message}"
+            for gate in refused
+        )
+    name = recipe.metrics[0]
     parts = [f"{name} {facts.scores[name]:.3f} on {facts.span}"]
+    asked = {spec.name: spec for spec in recipe.gates}
     for gate in gates:
         if gate.reason is GateReason.AT_LEAST_MINIMUM:
-            spec = next(spec for spec in recipe.gates if spec.name == gate.name)
-            parts.append(f"{spec.metric} at least {gate.bound}")
-        else:
+            parts.append(f"{asked[gate.name].metric} at least {gate.bound}")
+        elif gate.name in asked:
             parts.append(gate.message)
+        elif gate.reason is GateReason.WAIVED:
+            parts.append(f"check '{gate.name}' {gate.message}")
     return "; ".join(parts)
 
 
