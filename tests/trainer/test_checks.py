@@ -50,7 +50,7 @@ def test_every_job_is_checked_and_says_so_after_its_own_gates(
     assert "the same fitted values; it took " in gate_of(result, "Reproducible").message
     run = world.client.get_run(result.run_id)
     assert run.data.metrics["gate_Leakage"] == pytest.approx(
-        max(numbers(world, result, "Leakage")["aloneAUC"].values()), abs=1e-4
+        max(numbers(world, result, "Leakage")["alone"].values()), abs=1e-4
     )
 
 

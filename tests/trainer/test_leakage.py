@@ -99,7 +99,7 @@ def test_the_honest_table_has_no_sign_and_says_the_nearest_column(
 
     gate = next(gate for gate in result.gates if gate.name == "Leakage")
     assert (gate.passed, gate.reason, gate.n) == (True, GateReason.CHECK_PASSED, 5)
-    assert "most: 'wind', AUC 0.7" in gate.message
+    assert "most: 'wind', 0.7" in gate.message
 
 
 def rates(seed: int, *, categories: int, rows: int) -> tuple[Any, Any, Any]:

@@ -28,6 +28,7 @@ class Rival:
     """Its manifest."""
     model: Any = None
     obstacle: str = ""
+    run_id: str = ""
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -65,7 +66,12 @@ def load(tracker: registry.Tracker, folder: Path, *, with_model: bool = True) ->
     except (ValueError, KeyError, TypeError) as error:
         obstacle = f"it cannot be loaded: {error}"
     return Rival(
-        version=found.version, tags=found.tags, document=document, model=model, obstacle=obstacle
+        version=found.version,
+        tags=found.tags,
+        document=document,
+        model=model,
+        obstacle=obstacle,
+        run_id=found.run_id,
     )
 
 

@@ -55,7 +55,7 @@ def leaks(signs: leakage.Signs) -> Finding:
     leading = max(signs.alone, key=lambda name: signs.alone[name], default="")
     passed = not signs.sentences
     message = (
-        f"no column alone comes near the target (most: '{leading}', AUC {highest:.3f}), "
+        f"no column alone comes near the target (most: '{leading}', {highest:.3f}), "
         "no time lies after the event, no row lies on both sides"
         if passed
         else f"{'; '.join(signs.sentences)}. Take it out (`pipeline.columns`), or waive the check "
@@ -71,7 +71,7 @@ def leaks(signs: leakage.Signs) -> Finding:
             reason=GateReason.CHECK_PASSED if passed else GateReason.CHECK_FAILED,
             message=message,
         ),
-        numbers={"aloneAUC": dict(signs.alone), "copies": signs.copies},
+        numbers={"alone": dict(signs.alone), "copies": signs.copies},
     )
 
 

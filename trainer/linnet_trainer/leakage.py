@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.stats
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from linnet_trainer.data import Feature, Rows
 from linnet_trainer.split import Split, moments
 
 GIVEN_AWAY = 0.99
-"""A column that reaches this AUC alone is taken for the answer itself."""
+"""A column that reaches this AUC alone (this R² of a number) is taken for the answer itself."""
 
 ROWS = 20_000
 """So many training rows, chosen by the seed, are enough to see a column give the target away."""
@@ -43,7 +44,7 @@ _YEAR = np.timedelta64(366, "D")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs:
-    """What was found: a sentence for every sign, and the AUC of every column alone."""
+    """What was found: a sentence for every sign, and what every column is worth alone."""
 
     sentences: tuple[str, ...]
     alone: Mapping[str, float]
@@ -72,20 +73,21 @@ def look_for(
         rows: the rows as they were read.
         table: their features, as the model takes them.
         features: what they are.
-        target: 0 or 1 per row.
+        target: the class per row from 0 on, or the number to predict.
         held: training and holdout rows.
         times: when each row's event was, if the table says it.
         seed: decides which rows are looked at where there are many.
     """
     part = _sample(held.training, seed)
     alone = dict(_alone(table.iloc[part], features, target[part], seed))
+    worth = "R²" if np.issubdtype(target.dtype, np.floating) else "AUC"
     sentences = [
-        f"'{name}' alone gives the target away (AUC {score:.3f})"
+        f"'{name}' alone gives the target away ({worth} {score:.3f})"
         for name, score in alone.items()
         if score >= GIVEN_AWAY
     ]
     for feature in features:
-        if feature.type != "double":
+        if feature.type != "double" or len(np.unique(target)) != 2:
             continue
         values = table[feature.name].to_numpy()
         scopes = (("all rows", slice(None)), ("the training rows", held.training))
@@ -139,22 +141,33 @@ def _sample(positions: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
 def _alone(
     table: pd.DataFrame, features: Sequence[Feature], target: np.ndarray[Any, Any], seed: int
 ) -> Iterator[tuple[str, float]]:
-    """The AUC of each column alone, on rows that a small model of it was not fitted on."""
-    folds = min(3, int(np.bincount(target, minlength=2).min()))
+    """What each column is worth alone, on rows that a small model of it was not fitted on."""
+    numbers = np.issubdtype(target.dtype, np.floating)
+    folds = 3 if numbers else min(3, int(np.bincount(target, minlength=2).min()))
     if folds < 2:
         return
-    cut = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    options = {"max_leaf_nodes": 16, "min_samples_leaf": 2, "random_state": seed}
     for feature in features:
         column = table[[feature.name]]
-        if feature.type == "double":
-            tree = DecisionTreeClassifier(max_leaf_nodes=16, min_samples_leaf=2, random_state=seed)
-            answers = cross_val_predict(
-                tree, column.to_numpy(), target, cv=cut, method="predict_proba"
-            )[:, 1]
-        else:
-            encoder = TargetEncoder(target_type="binary", cv=cut)
-            answers = encoder.fit_transform(column.fillna("").to_numpy(dtype=object), target)[:, 0]
-        yield feature.name, float(roc_auc_score(target, answers))
+        small: Any = (
+            DecisionTreeRegressor(**options) if numbers else DecisionTreeClassifier(**options)
+        )
+        if feature.type == "string":
+            column = column.fillna("")
+            small = make_pipeline(
+                TargetEncoder(cv=KFold(3, shuffle=True, random_state=seed)), small
+            )
+        if numbers:
+            cut: Any = KFold(folds, shuffle=True, random_state=seed)
+            yield (
+                feature.name,
+                float(r2_score(target, cross_val_predict(small, column, target, cv=cut))),
+            )
+            continue
+        cut = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        answers = cross_val_predict(small, column, target, cv=cut, method="predict_proba")
+        answers = answers[:, 1] if answers.shape[1] == 2 else answers
+        yield feature.name, float(roc_auc_score(target, answers, multi_class="ovr"))
 
 
 def _known_later(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ import numpy as np
 import pandas as pd
 
 from linnet_trainer import (
+    card,
     champion,
+    checks,
+    comparison,
     contract,
     data,
     evaluate,
     examination,
     fit,
     manifest,
+    plots,
     profile,
     report,
     split,
@@ -267,7 +271,9 @@ def _evaluate(
         look=look,
     )
     result = report.make_result(recipe, facts, judged)
-    tracker.log_text(report.card(recipe, facts, judged, result), "model-card.md")
+    _write_card(
+        recipe, ready, fitted, (answers, scores), facts, found, result, rival, tracker, folder
+    )
     tags = {
         contract.TAG_MANIFEST: manifest_sha,
         contract.TAG_CONTENT: content,
@@ -344,18 +350,78 @@ def _upload(
     return model_id, location, manifest_sha, content
 
 
-def _fit_again(recipe: Recipe, ready: Prepared) -> tuple[Mapping[str, float], str, float]:
-    """Repeat the final fit; return the holdout's metrics, the content digest and the seconds."""
+def _fit_again(
+    recipe: Recipe, ready: Prepared, share: float = 1.0
+) -> tuple[Mapping[str, float], str, float]:
+    """Repeat the final fit, on the first share of its rows; say what came of it.
+
+    Returns:
+        The holdout's metrics, the content digest, and the seconds that the fit took.
+    """
     held, target = ready.held, ready.target
+    part = held.training[: max(2, int(share * len(held.training)))]
     begun = time.monotonic()
     pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
-    model, _ = fit.fit(
-        pipeline, ready.table.iloc[held.training], target.values[held.training], recipe.steps
-    )
+    model, _ = fit.fit(pipeline, ready.table.iloc[part], target.values[part], recipe.steps)
     seconds = time.monotonic() - begun
     answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes[1])
     scores = evaluate.score_all(recipe.metrics, answers, target.codes[held.holdout])
     return scores, manifest.digest(model), seconds
+
+
+def _write_card(
+    recipe: Recipe,
+    ready: Prepared,
+    fitted: Fitted,
+    measured: tuple[evaluate.Answers, Mapping[str, float]],
+    facts: report.Facts,
+    found: Sequence[checks.Finding],
+    result: Result,
+    rival: champion.Rival | None,
+    tracker: Tracker,
+    folder: Path,
+) -> None:
+    """Draw the plots and write the model card, as Markdown and as one page of HTML."""
+    held, target, metric = ready.held, ready.target, recipe.metrics[0]
+    answers, scores = measured
+    drawn, undrawn = plots.draw(
+        plots.Evidence(
+            metric=metric,
+            answers=answers,
+            target=target.codes[held.holdout],
+            inputs=ready.table.iloc[held.holdout],
+            ask=lambda inputs: evaluate.answer(fitted.pipeline, inputs, target.classes[1]),
+            fit_on=lambda share: _learned(recipe, ready, share),
+            folds=fitted.folds,
+            score=scores.get(metric, float("nan")),
+            seed=recipe.seed,
+        )
+    )
+    for name, why in undrawn.items():
+        say(f"the plot {name} was not drawn: {why}")
+    written = report.sections(
+        recipe,
+        facts,
+        [finding.gate for finding in found],
+        result,
+        plots=list(drawn),
+        undrawn=undrawn,
+        others=comparison.others(tracker, rival),
+    )
+    tracker.log_files(
+        {f"{name}.png": blob for name, blob in drawn.items()}, folder / "plots", "plots"
+    )
+    tracker.log_text(card.markdown(recipe.model, written), "model-card.md")
+    tracker.log_text(card.page(recipe.model, written, drawn), "model-card.html")
+
+
+def _learned(recipe: Recipe, ready: Prepared, share: float) -> float:
+    """The leading metric of a model that was fitted on a share of the training rows."""
+    try:
+        scores, _, _ = _fit_again(recipe, ready, share)
+    except Refusal as error:
+        raise ValueError(f"no fit on {share:.0%} of the rows: {error.message}") from error
+    return scores.get(recipe.metrics[0], float("nan"))
 
 
 def _facts(
