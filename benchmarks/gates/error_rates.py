@@ -143,6 +143,10 @@ def main() -> None:
     )
     for margin in MARGINS:
         worse = pairs(mixed_to(-margin, scores, late), late, day) - champion
+        print(
+            f"true differences: {_true(worse, counts)}, {_true(same, counts)}, "
+            f"{_true(better, counts)}"
+        )
         for days in DAYS:
             for drawn in ("at random", "in a row"):
                 shares = []
@@ -157,6 +161,10 @@ def main() -> None:
                     f"{shares[2]:>15.3f}",
                     flush=True,
                 )
+
+
+def _true(apart: Any, counts: Any) -> str:
+    return f"{apart.sum() / counts.sum():+.5f}"
 
 
 def _draw(random: np.random.Generator, total: int, days: int, drawn: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from linnet_trainer.contract import Gate, GateReason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
 from linnet_trainer.fit import Target
-from linnet_trainer.recipe import MINIMUM_CLUSTERS, Axis, GateSpec, Recipe, render_time
+from linnet_trainer.recipe import Axis, GateSpec, Recipe, render_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +145,9 @@ def judge(
         return ours - evaluate.score(spec.metric, theirs, truth, chosen)
 
     clusters = split.cluster(rows, held, recipe.table, spec.unit)
-    if len(pd.unique(clusters)) < MINIMUM_CLUSTERS:
-        found = gates.Difference(
-            estimate=difference(None),
-            error=0.0,
-            clusters=len(pd.unique(clusters)),
-            freedom=1,
-        )
+    if len(pd.unique(clusters)) < 2:
+        # One cluster has no spread: nothing can be left out.
+        found = gates.Difference(estimate=difference(None), error=math.nan, clusters=1, freedom=1)
     else:
         found = gates.jackknife(difference, clusters)
     return gates.judge_difference(spec, found, look=look, version=rival.version)
