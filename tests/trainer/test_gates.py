@@ -157,10 +157,18 @@ CASES = [
     ),
     (
         "thirteen days are too few, whatever they say",
-        Difference(estimate=0.5, error=0.0, clusters=13, freedom=12),
+        Difference(estimate=0.5, error=0.01, clusters=13, freedom=12),
         1,
         GateReason.UNCLEAR,
-        "the holdout has 13 days and must have at least 14: make `validation.holdout` larger",
+        "the holdout has 13 days and must have at least 14: make `validation.holdout` larger; "
+        "standard error 0.010 over 13 days resolves a margin of 0.022",
+    ),
+    (
+        "one day has no spread",
+        Difference(estimate=0.5, error=float("nan"), clusters=1, freedom=1),
+        1,
+        GateReason.UNCLEAR,
+        "the holdout has 1 days and must have at least 14: make `validation.holdout` larger",
     ),
 ]
 

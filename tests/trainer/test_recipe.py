@@ -118,7 +118,7 @@ def test_identity_comes_from_the_environment_where_the_file_lacks_it() -> None:
         ({"pipeline": {"calibration": "Isotonic"}}, "spec.pipeline.calibration"),
         ({"pipeline": {"columns": {"text": ["t"]}}}, "spec.pipeline.columns.text"),
         ({"validation": {"holdout": {"purgeGroups": True}}}, "holdout.purgeGroups"),
-        ({"gates": [{"name": "g", "size": {"maximum": "1Mi"}}]}, "spec.gates 'g'"),
+        ({"gates": [{"name": "g", "beauty": {"minimum": "1"}}]}, "spec.gates 'g'"),
         ({"data": {"timestamp": None}, "validation": {"splitter": "TimeSeriesSplit"}}, "timestamp"),
         ({"validation": {"splitter": "GroupKFold"}}, "data.groups"),
         ({"model": None}, "KeyError 'model'"),

@@ -71,7 +71,8 @@ def test_a_job_leaves_a_version_with_everything_that_lies_with_it(
     )
     assert run.inputs.dataset_inputs[0].dataset.digest == dataset["digest"]
     stored = {artifact.path for artifact in world.client.list_artifacts(result.run_id)}
-    assert {"model-card.md", "environment.json", "result.json"} <= stored
+    cards = {"model-card.md", "model-card.html", "plots"}
+    assert cards | {"environment.json", "gates.json", "result.json"} <= stored
 
 
 def test_a_stored_model_reproduces_its_samples_with_our_list_of_types(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from linnet_trainer.contract import Gate, GateReason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
 from linnet_trainer.fit import Target
-from linnet_trainer.recipe import MINIMUM_CLUSTERS, Axis, GateSpec, Recipe, render_time
+from linnet_trainer.recipe import Axis, GateSpec, Recipe, render_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Rival:
     """Its manifest."""
     model: Any = None
     obstacle: str = ""
+    run_id: str = ""
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -38,8 +40,11 @@ class Rival:
         )
 
 
-def load(tracker: registry.Tracker, folder: Path) -> Rival | None:
-    """Load the champion with our own list of trusted types; None where there is no champion."""
+def load(tracker: registry.Tracker, folder: Path, *, with_model: bool = True) -> Rival | None:
+    """Load the champion with our own list of trusted types; None where there is no champion.
+
+    Without its model there is what its manifest says, which is enough to compare columns.
+    """
     found = tracker.find_champion()
     if found is None:
         return None
@@ -54,14 +59,20 @@ def load(tracker: registry.Tracker, folder: Path) -> Rival | None:
                 f"its manifest is not the one that the tag '{contract.TAG_MANIFEST}' names"
             )
         document = json.loads(blob)
-        file = tracker.download(found.artifacts, document["modelFile"], folder)
-        model = manifest.load(file.read_bytes(), document)
+        if with_model:
+            file = tracker.download(found.artifacts, document["modelFile"], folder)
+            model = manifest.load(file.read_bytes(), document)
     except FileNotFoundError as error:
         obstacle = f"it has no file {error}; Linnet compares with models that it trained"
     except (ValueError, KeyError, TypeError) as error:
         obstacle = f"it cannot be loaded: {error}"
     return Rival(
-        version=found.version, tags=found.tags, document=document, model=model, obstacle=obstacle
+        version=found.version,
+        tags=found.tags,
+        document=document,
+        model=model,
+        obstacle=obstacle,
+        run_id=found.run_id,
     )
 
 
@@ -134,13 +145,9 @@ def judge(
         return ours - evaluate.score(spec.metric, theirs, truth, chosen)
 
     clusters = split.cluster(rows, held, recipe.table, spec.unit)
-    if len(pd.unique(clusters)) < MINIMUM_CLUSTERS:
-        found = gates.Difference(
-            estimate=difference(None),
-            error=0.0,
-            clusters=len(pd.unique(clusters)),
-            freedom=1,
-        )
+    if len(pd.unique(clusters)) < 2:
+        # One cluster has no spread: nothing can be left out.
+        found = gates.Difference(estimate=difference(None), error=math.nan, clusters=1, freedom=1)
     else:
         found = gates.jackknife(difference, clusters)
     return gates.judge_difference(spec, found, look=look, version=rival.version)

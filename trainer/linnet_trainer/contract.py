@@ -105,6 +105,11 @@ class GateReason(StrEnum):
     UNCLEAR = "Unclear"
     CHAMPION_SAW_HOLDOUT = "ChampionSawHoldout"
     CHECK_FAILED = "CheckFailed"
+    WITHIN_LIMIT = "WithinLimit"
+    ABOVE_LIMIT = "AboveLimit"
+    WIDENED = "Widened"
+    CHECK_PASSED = "CheckPassed"
+    WAIVED = "Waived"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +180,19 @@ NAMES = {
 }
 
 
+_LENGTHS = (
+    (GATE_MESSAGE_LENGTH, GATE_MESSAGE_LENGTH),
+    (120, GATE_MESSAGE_LENGTH),
+    (60, GATE_MESSAGE_LENGTH),
+    (20, 200),
+    (0, 120),
+    (0, 60),
+    (0, 20),
+    (0, 0),
+)
+"""How long the messages of passed and of refused gates may be, from the roomiest on."""
+
+
 def cut(text: str, length: int) -> str:
     """Return `text` with at most `length` characters, the last one '…' where it was longer."""
     if len(text) <= length:
@@ -183,10 +201,16 @@ def cut(text: str, length: int) -> str:
 
 
 def render(result: Result) -> str:
-    """Render a result as JSON of at most 3.5 KiB; messages are cut first, identities never."""
+    """Render a result as JSON of at most 3.5 KiB; messages are cut first, identities never.
+
+    What passed is told shorter before what refused is.
+    """
     result = replace(result, message=cut(result.message, MESSAGE_LENGTH))
-    for length in (GATE_MESSAGE_LENGTH, 200, 120, 60, 20, 0):
-        gates = tuple(replace(gate, message=cut(gate.message, length)) for gate in result.gates)
+    for passed, refused in _LENGTHS:
+        gates = tuple(
+            replace(gate, message=cut(gate.message, passed if gate.passed else refused))
+            for gate in result.gates
+        )
         text = _dump(replace(result, gates=gates))
         if len(text.encode()) <= RESULT_BYTES:
             return text

@@ -84,23 +84,22 @@ def judge_minimum(spec: GateSpec, value: float, *, rows: int) -> Gate:
 
 def judge_difference(spec: GateSpec, found: Difference, *, look: int, version: str) -> Gate:
     """Judge whether the challenger is not worse than the champion by more than the margin."""
-    if math.isnan(found.estimate) or math.isnan(found.error):
-        return refuse(
-            spec,
-            GateReason.CHECK_FAILED,
-            f"{spec.metric} is not defined on the holdout without one of its clusters",
-        )
     times = quantile(confidence=spec.confidence, look=look, freedom=max(found.freedom, 1))
     bound = found.estimate - times * found.error
     if found.clusters < MINIMUM_CLUSTERS:
         return Gate(
             name=spec.name,
             passed=False,
-            value=figure(found.estimate),
+            value="" if math.isnan(found.estimate) else figure(found.estimate),
             n=found.clusters,
             reason=GateReason.UNCLEAR,
-            message=f"the holdout has {found.clusters} {_UNITS[spec.unit]} and must have at least "
-            f"{MINIMUM_CLUSTERS}: make `validation.holdout` larger",
+            message=_too_few(spec, found, times),
+        )
+    if math.isnan(found.estimate) or math.isnan(found.error):
+        return refuse(
+            spec,
+            GateReason.CHECK_FAILED,
+            f"{spec.metric} is not defined on the holdout without one of its clusters",
         )
     passed = bound > -spec.margin
     return Gate(
@@ -141,6 +140,20 @@ def _reason(spec: GateSpec, found: Difference, passed: bool) -> GateReason:
     if found.estimate <= -spec.margin:
         return GateReason.WORSE_THAN_CHAMPION
     return GateReason.UNCLEAR
+
+
+def _too_few(spec: GateSpec, found: Difference, times: float) -> str:
+    units = _UNITS[spec.unit]
+    told = (
+        f"the holdout has {found.clusters} {units} and must have at least {MINIMUM_CLUSTERS}: make "
+        "`validation.holdout` larger"
+    )
+    if math.isnan(found.error):
+        return told
+    return (
+        f"{told}; standard error {found.error:.3f} over {found.clusters} {units} resolves a margin "
+        f"of {times * found.error:.3f}"
+    )
 
 
 def _sentence(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -34,6 +34,25 @@ class Unit(StrEnum):
     DAY = "Day"
     GROUP = "Group"
     ROW = "Row"
+
+
+class Check(StrEnum):
+    """What is checked of every job, whether or not a gate asks for it."""
+
+    LEAKAGE = "Leakage"
+    IMBALANCE = "Imbalance"
+    VALIDATION_SET = "ValidationSet"
+    SCHEMA = "Schema"
+    REPRODUCIBLE = "Reproducible"
+
+
+class Limited(StrEnum):
+    """What a gate sets a greatest value for, by the gate's field in the spec."""
+
+    OVERFIT = "overfit"
+    FAIRNESS = "fairness"
+    LATENCY = "latency"
+    SIZE = "size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +109,27 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """The greatest value that a gate lets pass: a difference of a metric, seconds or bytes."""
+
+    of: Limited
+    most: float
+    told: str
+    """As the spec writes it."""
+    column: str = ""
+    """With `fairness`, the column whose values are compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateSpec:
-    """One gate: a minimum, or a comparison with the champion."""
+    """One gate: a minimum, a comparison with the champion, a limit, or the columns."""
 
     name: str
-    metric: str
+    metric: str = ""
     minimum: str = ""
+    limit: Limit | None = None
+    new_columns: tuple[str, ...] | None = None
+    """With `schema`, the columns that the model may ask for although the champion does not."""
     champion: bool = False
     margin: float = 0.02
     confidence: float = 0.95
@@ -120,6 +154,13 @@ class Recipe:
     seed: int
     chosen: Mapping[str, str]
     """The computed defaults that the spec did not give, by field."""
+    waivers: Mapping[str, str] = field(default_factory=dict)
+    """Why a standing check is let go, by check."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of the gates, the first one leading; AUC where no gate has one."""
+        return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or ("roc_auc",)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -131,6 +172,14 @@ def parse_duration(text: str) -> timedelta:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise Refusal(Reason.TRAINER_FAILED, f"'{text}' is no duration; write '744h' or '90m'")
     return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def parse_quantity(text: str) -> int:
+    """Read a number of bytes such as `10Mi`."""
+    found = re.fullmatch(r"([1-9][0-9]{0,9})(Ki|Mi|Gi)?", text)
+    if found is None:
+        raise Refusal(Reason.TRAINER_FAILED, f"'{text}' is no size; write '10Mi'")
+    return int(found[1]) << 10 * ("", "Ki", "Mi", "Gi").index(found[2] or "")
 
 
 def parse_time(text: str) -> datetime:
@@ -189,6 +238,7 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
         gates=tuple(_gate(gate, table, chosen) for gate in spec["gates"]),
         seed=int(spec.get("seed") or 0),
         chosen=chosen,
+        waivers={each["check"]: each["reason"] for each in spec.get("waivers") or ()},
     )
 
 
@@ -199,7 +249,7 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             Reason.TARGET_NOT_SUPPORTED,
             f"`task: {task}` is not supported by this version of Linnet: use 'Classification'",
         )
-    later = [field for field in ("module", "custom", "search", "waivers") if spec.get(field)]
+    later = [field for field in ("module", "custom", "search") if spec.get(field)]
     data = spec["data"]
     later += [
         f"data.{field}"
@@ -301,17 +351,23 @@ def _steps(pipeline: Mapping[str, Any]) -> Steps:
 
 def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> GateSpec:
     name = gate["name"]
+    if gate.get("schema") is not None:
+        allowed = tuple(gate["schema"].get("allowNewColumns") or ())
+        return GateSpec(name=name, new_columns=allowed)
+    if limit := _limit(gate):
+        return GateSpec(name=name, metric=gate.get("metric") or "", limit=limit)
     if not gate.get("minimum") and not gate.get("notWorseThan"):
+        known = ", ".join(f"`{each}`" for each in ("minimum", "notWorseThan", "schema", *Limited))
         raise Refusal(
             Reason.TRAINER_FAILED,
-            f"spec.gates '{name}' is not supported by this version of the trainer: "
-            "it knows `minimum` and `notWorseThan`",
+            f"spec.gates '{name}' is not supported by this version of the trainer: it knows "
+            f"{known}",
         )
     if gate.get("minimum"):
         return GateSpec(name=name, metric=gate["metric"], minimum=str(gate["minimum"]))
-    for field, default in (("margin", "0.02"), ("confidence", "0.95")):
-        if not gate.get(field):
-            chosen[f"gates.{name}.{field}"] = default
+    for each, default in (("margin", "0.02"), ("confidence", "0.95")):
+        if not gate.get(each):
+            chosen[f"gates.{name}.{each}"] = default
     unit = gate.get("unit") or ""
     if not unit:
         if not table.timestamp and not table.groups:
@@ -334,6 +390,22 @@ def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Gate
         confidence=float(gate.get("confidence") or 0.95),
         unit=Unit(unit),
     )
+
+
+def _limit(gate: Mapping[str, Any]) -> Limit | None:
+    """Read the limit that a gate sets, if it sets one."""
+    of = next((each for each in Limited if gate.get(each)), None)
+    if of is None:
+        return None
+    given = gate[of]
+    told = given.get("maxDrop") or given.get("maxDifference") or given.get("maximum")
+    if of is Limited.LATENCY:
+        most = parse_duration(told).total_seconds()
+    elif of is Limited.SIZE:
+        most = parse_quantity(told)
+    else:
+        most = float(told)
+    return Limit(of=of, most=most, told=told, column=given.get("column") or "")
 
 
 def _or(value: str | None, default: str) -> str:

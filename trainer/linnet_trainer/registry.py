@@ -30,6 +30,7 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.entities import Run as MlflowRun
 
 from linnet_trainer import contract
 from linnet_trainer.errors import Unavailable
@@ -53,6 +54,7 @@ class Champion:
     tags: Mapping[str, str]
     artifacts: str
     """Where its files lie, as the registry says."""
+    run_id: str = ""
 
 
 @contextmanager
@@ -164,6 +166,14 @@ class Run:
         """Store a text as an artifact of the run."""
         with calling(f"store {path}"):
             self._client.log_text(self.run_id, text, path)
+
+    def log_files(self, files: Mapping[str, bytes], folder: Path, path: str) -> None:
+        """Store files as artifacts of the run, below `path`; `folder` is scratch space."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, blob in files.items():
+            (folder / name).write_bytes(blob)
+        with calling(f"store {path}"):
+            self._client.log_artifacts(self.run_id, str(folder), path)
 
     def download(self, uri: str, path: str, folder: Path) -> Path:
         """Download one file below `uri`.
@@ -284,7 +294,33 @@ class Tracker(Run):
             if error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error):
                 return None
             raise
-        return Champion(version=str(found.version), tags=dict(found.tags), artifacts=artifacts)
+        return Champion(
+            version=str(found.version),
+            tags=dict(found.tags),
+            artifacts=artifacts,
+            run_id=found.run_id or "",
+        )
+
+    def recent(self, count: int) -> list[MlflowRun]:
+        """Return the newest finished runs of the model, of any experiment, without this one."""
+        with calling("read other runs"):
+            everywhere = self._client.search_experiments()
+            found = self._client.search_runs(
+                [experiment.experiment_id for experiment in everywhere],
+                filter_string=f"{_tagged({contract.TAG_MODEL: self._recipe.model})} and "
+                "attributes.status = 'FINISHED'",
+                order_by=["attributes.start_time DESC"],
+                max_results=count + 1,
+            )
+        return [run for run in found if run.info.run_id != self.run_id][:count]
+
+    def read_run(self, run_id: str) -> MlflowRun | None:
+        """Return a run, or None where it is gone."""
+        try:
+            with calling("read the champion's run"):
+                return self._client.get_run(run_id)
+        except mlflow.exceptions.MlflowException:
+            return None
 
     def claim_look(self, holdout: str) -> int:
         """Count this job's look at a holdout, after those of all other jobs for this model.

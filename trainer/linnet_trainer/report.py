@@ -10,9 +10,10 @@ from importlib import metadata
 from typing import Any
 
 from linnet_trainer import manifest
+from linnet_trainer.card import Section
 from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Recipe, render_time
+from linnet_trainer.recipe import Check, GateSpec, Recipe, render_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,17 @@ class Facts:
     look: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Another run of the model, to set this one beside."""
+
+    title: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    rows: str
+    data: str
+
+
 def params(recipe: Recipe) -> dict[str, str]:
     """Return the recipe as MLflow parameters; a retry returns the same."""
     steps, validation, table = recipe.steps, recipe.validation, recipe.table
@@ -70,15 +82,23 @@ def params(recipe: Recipe) -> dict[str, str]:
             for name, value in sorted(steps.parameters.items())
         },
     }
-    for gate in recipe.gates:
-        asked = (
-            f"not worse than the champion by {gate.margin:g}, confidence {gate.confidence:g}, "
-            f"unit {gate.unit}"
-            if gate.champion
-            else f"at least {gate.minimum}"
-        )
-        found[f"gate.{gate.name}"] = f"{gate.metric} {asked}"
+    found |= {f"gate.{gate.name}": _asked(gate) for gate in recipe.gates}
+    found |= {f"waiver.{check}": reason for check, reason in recipe.waivers.items()}
     return {key: value for key, value in found.items() if value}
+
+
+def _asked(gate: GateSpec) -> str:
+    if gate.new_columns is not None:
+        return f"no new required columns but {', '.join(gate.new_columns) or 'none'}"
+    if gate.limit is not None:
+        of = " ".join(filter(None, (gate.metric, gate.limit.of, gate.limit.column)))
+        return f"{of} at most {gate.limit.told}"
+    if gate.champion:
+        return (
+            f"{gate.metric} not worse than the champion by {gate.margin:g}, confidence "
+            f"{gate.confidence:g}, unit {gate.unit}"
+        )
+    return f"{gate.metric} at least {gate.minimum}"
 
 
 @functools.cache
@@ -113,104 +133,222 @@ def make_result(recipe: Recipe, facts: Facts, gates: Sequence[Gate]) -> Result:
     )
 
 
-def card(recipe: Recipe, facts: Facts, gates: Sequence[Gate], result: Result) -> str:
-    """Write the model card: the checklist of good practice, each line with its evidence."""
-    validation, table = recipe.validation, recipe.table
-    fold_metric = recipe.gates[0].metric
-    per_fold = ", ".join(f"{fold[fold_metric]:.3f}" for fold in facts.folds if fold_metric in fold)
-    lines = [
-        f"# {recipe.model}",
-        "",
-        f"{result.outcome}: {result.message}",
-        "",
-        f"Trained by TrainingJob `{recipe.namespace}/{recipe.name}`, run `{facts.run_id}`, logged "
-        f"model `{facts.model_id}`. Intended use: predict `{table.target}` of rows like those of "
-        f"`{table.uri}`. It was measured on the holdout described here, and on nothing else.",
-        "",
-        "## Checklist",
-        "",
-        "| question | evidence |",
-        "| --- | --- |",
-    ]
-    answers = {
-        "Data validated": f"{facts.rows} rows; every column of the spec is there, the target has "
-        "two classes and no missing value",
-        "Splits right": f"holdout by {validation.by}: {facts.holdout} rows ({facts.span}"
-        + (f" from {facts.holdout_from}" if facts.holdout_from else "")
-        + f"), {facts.training} for training; folds by {validation.splitter}; digest "
-        f"`{facts.holdout_sha256[:16]}`",
-        "No leakage": "no row of the holdout is a copy of a training row; "
-        f"{facts.copies} rows of the table are copies of others; timestamp, groups and target are "
-        "no features; preprocessing was fitted on training rows only",
-        "Experiment tracked": f"MLflow run `{facts.run_id}` in experiment '{recipe.experiment}'",
-        "Cross-validated": f"{len(facts.folds)} folds, {fold_metric}: {per_fold}",
-        "Performance on the holdout": ", ".join(
-            f"{name} {value:.3f}" for name, value in facts.scores.items()
+def sections(
+    recipe: Recipe,
+    facts: Facts,
+    gates: Sequence[Gate],
+    result: Result,
+    *,
+    plots: Sequence[str],
+    undrawn: Mapping[str, str],
+    others: Sequence[Beside],
+) -> tuple[Section, ...]:
+    """Write the model card: every line of the checklist answered with evidence, or with "no".
+
+    `plots` are the names of those drawn, `undrawn` says why others were not, `others` are runs to
+    set this one beside.
+    """
+    table = recipe.table
+    lead = Section(
+        title="",
+        text=(
+            f"{result.outcome}: {result.message}",
+            f"Trained by TrainingJob `{recipe.namespace}/{recipe.name}`, run `{facts.run_id}`, "
+            f"logged model `{facts.model_id}`. Intended use: predict `{table.target}` of rows like "
+            f"those of `{table.uri}`. It was measured on the holdout described here, and on "
+            "nothing else.",
         ),
-        "Overfitting": ", ".join(
-            f"{name} {value:.3f} on training rows" for name, value in facts.training_scores.items()
-        ),
-        "Searched": "not searched: the parameters are the spec's",
-        "Reproducible": f"seed {recipe.seed}; data `{facts.data_sha256[:23]}`; fitted model "
-        f"`{facts.content_digest[:23]}`; library versions in `environment.json`",
-        "Versioned": "registered, if the gates passed, with signature, manifest and samples",
-        "Monitored": "`linnet/profile.json` and `profile.parquet` lie with the model",
-        "Feature pipeline documented": f"one scikit-learn Pipeline: imputer {recipe.steps.imputer},"
-        f" scaler {recipe.steps.scaler}, encoder {recipe.steps.encoder}, "
-        f"{recipe.steps.estimator}; columns below",
-        "Plots": "none are drawn: `linnet/profile.json` holds the counts to draw them from",
-    }
-    lines += [f"| {question} | {_cell(told)} |" for question, told in answers.items()]
-    lines += ["", "## Gates", "", "| gate | passed | finding |", "| --- | --- | --- |"]
-    lines += [
-        f"| {gate.name} | {'yes' if gate.passed else 'no'} | {gate.reason}: {_cell(gate.message)} |"
-        for gate in gates
-    ]
-    if facts.look:
-        lines += ["", f"Look {facts.look} at this holdout."]
+    )
+    checklist = Section(
+        title="Checklist",
+        head=("question", "evidence"),
+        rows=tuple(_checklist(recipe, facts, gates, result, plots).items()),
+    )
+    told = [f"Look {facts.look} at this holdout."] if facts.look else []
     if any(gate.champion and gate.unit == "Row" for gate in recipe.gates):
-        lines += ["", "That rows are independent (`unit: Row`) is the claim of the spec's author."]
-    lines += ["", "## Columns", "", "| column | type | nullable | in the table |"]
-    lines += ["| --- | --- | --- | --- |"]
-    lines += [
-        f"| {_cell(column['name'])} | {column['type']} | "
-        f"{'yes' if column['nullable'] else 'no'} | {column['source']} |"
-        for column in facts.columns
-    ]
-    if facts.left_out:
-        lines += ["", "Left out: " + "; ".join(f"`{k}` ({v})" for k, v in facts.left_out.items())]
-    if recipe.chosen:
-        lines += [
-            "",
-            "Computed defaults: " + "; ".join(f"{k} = {v}" for k, v in recipe.chosen.items()),
-        ]
-    lines += [
-        "",
-        "## Classes",
-        "",
-        f"Share of the positive class: {facts.positive_training:.3f} in training, "
-        f"{facts.positive_holdout:.3f} in the holdout.",
+        told.append("That rows are independent (`unit: Row`) is the claim of the spec's author.")
+    told += [f"Check `{check}` is waived: {why}" for check, why in recipe.waivers.items()]
+    judged = Section(
+        title="Gates and checks",
+        text=tuple(told),
+        head=("name", "passed", "value", "bound", "finding"),
+        rows=tuple(
+            (
+                gate.name,
+                "yes" if gate.passed else "no",
+                gate.value,
+                gate.bound,
+                f"{gate.reason}: {gate.message}",
+            )
+            for gate in gates
+        ),
+    )
+    drawn = Section(
+        title="Plots",
+        text=tuple(f"{name} was not drawn: {why}" for name, why in undrawn.items()),
+        plots=tuple(plots),
+    )
+    found = [
+        lead,
+        checklist,
+        judged,
+        drawn,
+        _beside(recipe, facts, others),
+        _columns(recipe, facts),
     ]
     if facts.warnings:
-        lines += ["", "## Warnings of the estimator", ""]
-        lines += [f"- {warning}" for warning in facts.warnings]
-    return "\n".join(lines) + "\n"
+        found.append(Section(title="Warnings of the estimator", text=tuple(facts.warnings)))
+    return tuple(found)
+
+
+def _checklist(
+    recipe: Recipe,
+    facts: Facts,
+    gates: Sequence[Gate],
+    result: Result,
+    plots: Sequence[str],
+) -> dict[str, str]:
+    validation, steps, metric = recipe.validation, recipe.steps, recipe.metrics[0]
+    per_fold = ", ".join(f"{fold[metric]:.3f}" for fold in facts.folds if metric in fold)
+    passed = {gate.name: gate for gate in gates}
+
+    def check(name: Check) -> str:
+        gate = passed.get(name)
+        return "not asked, another gate refused" if gate is None else gate.message
+
+    registered = (
+        f"yes: model `{recipe.model}`, with manifest, signature and samples"
+        if result.outcome is Outcome.PASSED
+        else "no: a gate refused"
+    )
+    return {
+        "Tracking configured": f"yes: MLflow run `{facts.run_id}` in experiment "
+        f"'{recipe.experiment}'",
+        "All hyper-parameters logged": f"yes: {len(params(recipe))} parameters of the run, those "
+        "of the spec and every computed default",
+        "Metrics per run": ", ".join(f"{key} {value:.3f}" for key, value in facts.scores.items()),
+        "Best model in the registry": registered,
+        "Data validated": f"{facts.rows} rows, digest `{facts.data_sha256[:23]}`; the columns of "
+        "the spec are there, the target has no missing value",
+        "No leakage": f"{check(Check.LEAKAGE)}; {facts.copies} rows are copies of others",
+        "Feature store": "no: a table",
+        "Train/serve consistency": "preprocessing and model are one artifact; "
+        "`linnet/samples.json` holds answers that a server must repeat before it is ready",
+        "Point in time": _point_in_time(recipe, facts),
+        "Documentation": "this card and the table of its columns; no data dictionary",
+        "Cross-validation": f"{len(facts.folds)} folds, {metric}: {per_fold}",
+        "Stratification, or its reason": _stratification(recipe, facts),
+        "Holdout": f"{facts.holdout} rows ({facts.span}) by {validation.by}, {facts.training} for "
+        f"training; digest `{facts.holdout_sha256[:16]}`; {check(Check.VALIDATION_SET)}",
+        "Overfitting": ", ".join(
+            f"{name} {value:.3f} on training rows, {facts.scores.get(name, float('nan')):.3f} on "
+            "the holdout"
+            for name, value in facts.training_scores.items()
+        ),
+        "Search": "no: the parameters are the spec's",
+        "Pipeline": f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
+        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only",
+        "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
+        "`environment.json`",
+        "Versioned": f"content digest `{facts.content_digest[:23]}`",
+        "A/B possible": f"yes, with a ModelDeployment: alias `{recipe.champion_alias or 'none'}` "
+        "and a candidate are served side by side",
+        "Drift monitored": "possible: `linnet/profile.json` lies with the version; a DriftPolicy "
+        "watches against it",
+        "Rollback possible": "yes, with a ModelDeployment: it goes back by itself, and the former "
+        "champion stays a version",
+        "Plots": ", ".join(plots) or "no",
+    }
+
+
+def _point_in_time(recipe: Recipe, facts: Facts) -> str:
+    if not recipe.table.timestamp:
+        return "no: the table has no time (`data.timestamp`)"
+    start = f", the holdout starts at {facts.holdout_from}" if facts.holdout_from else ""
+    return (
+        f"rows are in order of `{recipe.table.timestamp}`{start}; columns are as the table has them"
+    )
+
+
+def _stratification(recipe: Recipe, facts: Facts) -> str:
+    shares = (
+        f"share of the positive class {facts.positive_training:.3f} in training, "
+        f"{facts.positive_holdout:.3f} in the holdout"
+    )
+    if "Stratified" in recipe.validation.splitter:
+        return f"yes, {recipe.validation.splitter}; {shares}"
+    return f"no: {recipe.validation.splitter} keeps the order or the groups of rows; {shares}"
+
+
+def _beside(recipe: Recipe, facts: Facts, others: Sequence[Beside]) -> Section:
+    """Set this run beside others: what differs in parameters, every metric of the gates, data."""
+    own = Beside(
+        title="this run",
+        params=params(recipe),
+        metrics=facts.scores,
+        rows=str(facts.rows),
+        data=facts.data_sha256,
+    )
+    runs = [own, *others]
+    names = dict.fromkeys(name for run in runs for name in run.params)
+    differing = [name for name in names if len({run.params.get(name, "") for run in runs}) > 1]
+
+    def figures(name: str) -> tuple[str, ...]:
+        return tuple(f"{run.metrics[name]:.4f}" if name in run.metrics else "" for run in runs)
+
+    return Section(
+        title="Beside other runs of the model",
+        text=() if others else ("This is the first run of the model.",),
+        head=("", *(run.title for run in runs)),
+        rows=(
+            *((f"{name}", *figures(name)) for name in recipe.metrics),
+            ("rows", *(run.rows for run in runs)),
+            ("data", *(run.data.removeprefix("sha256:")[:8] for run in runs)),
+            *((name, *(run.params.get(name, "") for run in runs)) for name in differing),
+        ),
+    )
+
+
+def _columns(recipe: Recipe, facts: Facts) -> Section:
+    told = []
+    if facts.left_out:
+        told.append("Left out: " + "; ".join(f"`{k}` ({v})" for k, v in facts.left_out.items()))
+    if recipe.chosen:
+        told.append(
+            "Computed defaults: " + "; ".join(f"{k} = {v}" for k, v in recipe.chosen.items())
+        )
+    return Section(
+        title="Columns",
+        text=tuple(told),
+        head=("column", "type", "nullable", "in the table"),
+        rows=tuple(
+            (
+                str(column["name"]),
+                str(column["type"]),
+                "yes" if column["nullable"] else "no",
+                str(column["source"]),
+            )
+            for column in facts.columns
+        ),
+    )
 
 
 def _message(recipe: Recipe, facts: Facts, gates: Sequence[Gate]) -> str:
     refused = [gate for gate in gates if not gate.passed]
     if refused:
-        return "; ".join(f"gate '{gate.name}' refused: {gate.message}" for gate in refused)
-    name = recipe.gates[0].metric
+        return "; ".join(
+            f"{'check' if gate.name in set(Check) else 'gate'} '{gate.name}' refused: "
+            f"{gate.message}"
+            for gate in refused
+        )
+    name = recipe.metrics[0]
     parts = [f"{name} {facts.scores[name]:.3f} on {facts.span}"]
+    asked = {spec.name: spec for spec in recipe.gates}
     for gate in gates:
         if gate.reason is GateReason.AT_LEAST_MINIMUM:
-            spec = next(spec for spec in recipe.gates if spec.name == gate.name)
-            parts.append(f"{spec.metric} at least {gate.bound}")
-        else:
+            parts.append(f"{asked[gate.name].metric} at least {gate.bound}")
+        elif gate.name in asked:
             parts.append(gate.message)
+        elif gate.reason is GateReason.WAIVED:
+            parts.append(f"check '{gate.name}' {gate.message}")
     return "; ".join(parts)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

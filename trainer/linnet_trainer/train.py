@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,22 @@ import numpy as np
 import pandas as pd
 
 from linnet_trainer import (
+    card,
     champion,
+    checks,
+    comparison,
     contract,
     data,
     evaluate,
+    examination,
     fit,
-    gates,
     manifest,
+    plots,
     profile,
     report,
     split,
 )
-from linnet_trainer.contract import Gate, GateReason, Outcome, Reason, Result, Stage
+from linnet_trainer.contract import Outcome, Reason, Result, Stage
 from linnet_trainer.errors import Refusal
 from linnet_trainer.progress import Progress, say
 from linnet_trainer.recipe import Recipe, render_time
@@ -83,12 +88,13 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     progress = Progress(tracker.set_tag)
     progress.enter(Stage.LOADING, recipe.table.uri)
     fit.make_estimator(recipe.steps, seed=recipe.seed)
-    evaluate.require_scorers(gate.metric for gate in recipe.gates)
+    evaluate.require_scorers(recipe.metrics)
     tracker.log_params(report.params(recipe))
     compares = any(gate.champion for gate in recipe.gates)
-    rival = champion.load(tracker, folder / "champion") if compares else None
-    also = [feature.name for feature in rival.features] if rival else []
-    rows = data.read(recipe, also=also)
+    rival = champion.load(tracker, folder / "champion", with_model=compares)
+    also = [feature.name for feature in rival.features] if rival and compares else []
+    rows = data.read(recipe, also=[*also, *examination.also_read(recipe)])
+    examination.require_columns(recipe, rows)
     progress.enter(Stage.VALIDATING, f"{len(rows)} rows from {rows.files} files")
     ready = _prepare(recipe, rows)
     _log_data(recipe, ready, tracker)
@@ -162,7 +168,7 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
     values = ready.target.values[part]
     pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
     fit.require_imputed(recipe.steps, ready.table, pipeline)
-    metrics = list(dict.fromkeys(gate.metric for gate in recipe.gates))
+    metrics = recipe.metrics
     score = np.full(len(ready.rows), np.nan)
     scores: list[Mapping[str, float]] = []
     said: tuple[str, ...] = ()
@@ -204,13 +210,13 @@ def _evaluate(
 ) -> Result:
     """Score the holdout, upload the model, judge the gates, record the verdict, register."""
     held, target = ready.held, ready.target
-    metrics = [gate.metric for gate in recipe.gates]
+    metrics = recipe.metrics
     inputs = ready.table.iloc[held.holdout]
     answers = evaluate.answer(fitted.pipeline, inputs, target.classes[1])
     scores = evaluate.score_all(metrics, answers, target.codes[held.holdout])
     seen = evaluate.answer(fitted.pipeline, ready.table.iloc[held.training], target.classes[1])
     training = evaluate.score_all(metrics, seen, target.codes[held.training])
-    training = {name: training[name] for name in dict.fromkeys(metrics) if name in training}
+    training = {name: training[name] for name in metrics if name in training}
     tracker.log_metrics({f"training_{name}": value for name, value in training.items()})
     score = fitted.score.copy()
     score[held.holdout] = answers.probability
@@ -220,9 +226,32 @@ def _evaluate(
     holdout = split.identify(ready.rows, held, recipe.table)
     tracker.set_tag(contract.TAG_HOLDOUT, holdout)
     look = 0
-    if rival is not None and not champion.obstacle(rival, ready.rows, target):
+    compares = any(gate.champion for gate in recipe.gates)
+    if compares and rival is not None and not champion.obstacle(rival, ready.rows, target):
         look = 0 if champion.saw(rival, held, ready.facts) else tracker.claim_look(holdout)
-    judged = [_judge(spec, recipe, ready, answers, scores, rival, look) for spec in recipe.gates]
+    found = examination.examine(
+        examination.Case(
+            recipe=recipe,
+            rows=ready.rows,
+            held=held,
+            facts=ready.facts,
+            target=target,
+            features=ready.inputs.features,
+            table=ready.table,
+            times=ready.times,
+            answers=answers,
+            scores=scores,
+            training_scores=training,
+            rival=rival,
+            look=look,
+            folder=folder / "model",
+            content=content,
+            again=lambda: _fit_again(recipe, ready),
+        )
+    )
+    tracker.log_text(examination.render(found), "gates.json")
+    tracker.log_metrics(examination.figures(found))
+    judged = examination.shown(found)
     for gate in judged:
         progress.enter(
             Stage.EVALUATING,
@@ -242,7 +271,9 @@ def _evaluate(
         look=look,
     )
     result = report.make_result(recipe, facts, judged)
-    tracker.log_text(report.card(recipe, facts, judged, result), "model-card.md")
+    _write_card(
+        recipe, ready, fitted, (answers, scores), facts, found, result, rival, tracker, folder
+    )
     tags = {
         contract.TAG_MANIFEST: manifest_sha,
         contract.TAG_CONTENT: content,
@@ -319,32 +350,78 @@ def _upload(
     return model_id, location, manifest_sha, content
 
 
-def _judge(
-    spec: Any,
+def _fit_again(
+    recipe: Recipe, ready: Prepared, share: float = 1.0
+) -> tuple[Mapping[str, float], str, float]:
+    """Repeat the final fit, on the first share of its rows; say what came of it.
+
+    Returns:
+        The holdout's metrics, the content digest, and the seconds that the fit took.
+    """
+    held, target = ready.held, ready.target
+    part = held.training[: max(2, int(share * len(held.training)))]
+    begun = time.monotonic()
+    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
+    model, _ = fit.fit(pipeline, ready.table.iloc[part], target.values[part], recipe.steps)
+    seconds = time.monotonic() - begun
+    answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes[1])
+    scores = evaluate.score_all(recipe.metrics, answers, target.codes[held.holdout])
+    return scores, manifest.digest(model), seconds
+
+
+def _write_card(
     recipe: Recipe,
     ready: Prepared,
-    answers: evaluate.Answers,
-    scores: Mapping[str, float],
+    fitted: Fitted,
+    measured: tuple[evaluate.Answers, Mapping[str, float]],
+    facts: report.Facts,
+    found: Sequence[checks.Finding],
+    result: Result,
     rival: champion.Rival | None,
-    look: int,
-) -> Gate:
-    if spec.champion:
-        return champion.judge(
-            spec,
-            rival,
-            recipe=recipe,
-            rows=ready.rows,
-            held=ready.held,
-            facts=ready.facts,
-            target=ready.target,
+    tracker: Tracker,
+    folder: Path,
+) -> None:
+    """Draw the plots and write the model card, as Markdown and as one page of HTML."""
+    held, target, metric = ready.held, ready.target, recipe.metrics[0]
+    answers, scores = measured
+    drawn, undrawn = plots.draw(
+        plots.Evidence(
+            metric=metric,
             answers=answers,
-            look=max(look, 1),
+            target=target.codes[held.holdout],
+            inputs=ready.table.iloc[held.holdout],
+            ask=lambda inputs: evaluate.answer(fitted.pipeline, inputs, target.classes[1]),
+            fit_on=lambda share: _learned(recipe, ready, share),
+            folds=fitted.folds,
+            score=scores.get(metric, float("nan")),
+            seed=recipe.seed,
         )
-    if spec.metric not in scores:
-        return gates.refuse(
-            spec, GateReason.CHECK_FAILED, f"{spec.metric} is not defined on the holdout"
-        )
-    return gates.judge_minimum(spec, scores[spec.metric], rows=len(ready.held.holdout))
+    )
+    for name, why in undrawn.items():
+        say(f"the plot {name} was not drawn: {why}")
+    written = report.sections(
+        recipe,
+        facts,
+        [finding.gate for finding in found],
+        result,
+        plots=list(drawn),
+        undrawn=undrawn,
+        others=comparison.others(tracker, rival),
+    )
+    tracker.log_files(
+        {f"{name}.png": blob for name, blob in drawn.items()}, folder / "plots", "plots"
+    )
+    tracker.log_text(card.markdown(recipe.model, written), "model-card.md")
+    tracker.log_text(card.page(recipe.model, written, drawn), "model-card.html")
+
+
+def _learned(recipe: Recipe, ready: Prepared, share: float) -> float:
+    """The leading metric of a model that was fitted on a share of the training rows."""
+    try:
+        scores, _, _ = _fit_again(recipe, ready, share)
+    except Refusal as error:
+        raise ValueError(f"no fit on {share:.0%} of the rows: {error.message}") from error
+    return scores.get(recipe.metrics[0], float("nan"))
 
 
 def _facts(

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     VERSION_CREATED = "VersionCreated"
     ADOPTED = "Adopted"
     BELOW_THRESHOLD = "BelowThreshold"
+    ABOVE_LIMIT = "AboveLimit"
     WORSE_THAN_CHAMPION = "WorseThanChampion"
     UNCLEAR = "Unclear"
     CHAMPION_SAW_HOLDOUT = "ChampionSawHoldout"
@@ -206,11 +207,12 @@ MEANING: Final[dict[Reason, str]] = {
     R.VERSION_CREATED: "The version is registered in MLflow. Nothing to do.",
     R.ADOPTED: "A finished run of this very spec was found and taken over, so nothing was trained twice. Nothing to do.",
     R.BELOW_THRESHOLD: "A metric is below the `minimum` of its gate; the message gives both. No version was registered.",
+    R.ABOVE_LIMIT: "The model overfits, differs between the values of a column, is slower or is larger than a gate allows; the message gives the figure and the limit. No version was registered.",
     R.WORSE_THAN_CHAMPION: "The model is worse than the champion by more than the margin. No version was registered.",
     R.UNCLEAR: "The holdout is too small to say that the model is not worse than the champion. The message says what margin it could resolve, and how many days or groups it would need: take a longer holdout or a larger margin.",
     R.CHAMPION_SAW_HOLDOUT: "The champion was trained on rows of this holdout, so a comparison would be unfair. Take a holdout that lies after the champion's training rows.",
     R.WIDENED: "The model asks for columns that the champion does not. If clients send them, list them in a gate's `schema.allowNewColumns`.",
-    R.CHECK_FAILED: "A standing check failed, or the check pod ended with an error. Correct what the message names.",
+    R.CHECK_FAILED: "A standing check failed, or the check pod ended with an error. Correct what the message names; a standing check of a TrainingJob is let go by name in `waivers`.",
     R.NOT_WORSE_THAN_CHAMPION: "The model was compared with the champion and is not worse by more than the margin; the alias points at it. Nothing to do.",
     R.NO_CHAMPION: "There is no champion to compare with, so the gate passed; the alias points at the version. Nothing to do.",
     R.ALIAS_NOT_ASKED: "`model.alias` is empty, so no alias was moved. Nothing to do.",
@@ -338,8 +340,8 @@ _FAILURES: Final = (
     R.OUT_OF_MEMORY, R.DEADLINE_EXCEEDED, R.RETRIES_EXHAUSTED,
 )  # fmt: skip
 _REFUSALS: Final = (
-    R.BELOW_THRESHOLD, R.WORSE_THAN_CHAMPION, R.UNCLEAR, R.CHAMPION_SAW_HOLDOUT, R.WIDENED,
-    R.CHECK_FAILED,
+    R.BELOW_THRESHOLD, R.ABOVE_LIMIT, R.WORSE_THAN_CHAMPION, R.UNCLEAR, R.CHAMPION_SAW_HOLDOUT,
+    R.WIDENED, R.CHECK_FAILED,
 )  # fmt: skip
 
 REJECTIONS: Final = (

@@ -585,15 +585,15 @@ class Gate(Model):
         None
     )
     """What is independent: a day, a group or (only where there is neither) a row."""
-    schema_: Annotated[SchemaGate | None, Issue(4)] = Field(default=None, alias="schema")
+    schema_: SchemaGate | None = Field(default=None, alias="schema")
     """Tunes the standing check of the columns."""
-    overfit: Annotated[OverfitGate | None, Issue(4)] = None
+    overfit: OverfitGate | None = None
     """How much worse the holdout may be than the training rows."""
-    fairness: Annotated[FairnessGate | None, Issue(4)] = None
+    fairness: FairnessGate | None = None
     """How much the metric may differ between the values of a column."""
-    latency: Annotated[LatencyGate | None, Issue(4)] = None
+    latency: LatencyGate | None = None
     """How long one row may take."""
-    size: Annotated[SizeGate | None, Issue(4)] = None
+    size: SizeGate | None = None
     """How large the model may be."""
 
 
@@ -708,9 +708,7 @@ class TrainingJobSpec(Model):
     """A search over hyperparameters."""
     gates: Annotated[tuple[Gate, ...], MinLen(1), MaxLen(16), BY_NAME]
     """What the model must be able to do before a version is registered."""
-    waivers: Annotated[Annotated[tuple[Waiver, ...], MaxLen(8), by("check")] | None, Issue(4)] = (
-        None
-    )
+    waivers: Annotated[tuple[Waiver, ...], MaxLen(8), by("check")] | None = None
     """Standing checks that are let go, each with its reason."""
     suspend: bool = False
     """Whether no pod may run, as in a Job."""

@@ -48,12 +48,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.validation.gap", {"validation": {"gap": "24h"}}),
         ("spec.validation.holdout.purgeGroups", {"validation": {"holdout": {"purgeGroups": True}}}),
         ("spec.search", {"search": {"parameters": [{"name": "C", "int": {"min": 1, "max": 2}}]}}),
-        ("spec.gates[0].schema", {"gates": [{"name": "a", "schema": {}}]}),
-        ("spec.gates[0].overfit", {"gates": [{"name": "a", "metric": "f1", "overfit": {"maxDrop": "0.1"}}]}),
-        ("spec.gates[0].fairness", {"gates": [{"name": "a", "metric": "f1", "fairness": {"column": "c", "maxDifference": "0.1"}}]}),
-        ("spec.gates[0].latency", {"gates": [{"name": "a", "latency": {"maximum": "5ms"}}]}),
-        ("spec.gates[0].size", {"gates": [{"name": "a", "size": {"maximum": "5Mi"}}]}),
-        ("spec.waivers", {"waivers": [{"check": "Schema", "reason": "it is known"}]}),
     ],
     "ModelDeployment": [
         ("spec.model.allowFormats 'Pickle'", {"model": {"allowFormats": ["Skops", "Pickle"]}}),

@@ -1,0 +1,204 @@
+"""The standing check for leakage: what a model could know at training and never when it serves.
+
+Four signs can be seen in a table: a column that gives the target away alone, a column that is the
+target's mean per category of these very rows, a column whose own time lies after the event, and
+rows that lie on both sides of the split. Each is found with its number, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import TargetEncoder
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from linnet_trainer.data import Feature, Rows
+from linnet_trainer.split import Split, moments
+
+GIVEN_AWAY = 0.99
+"""A column that reaches this AUC alone (this R² of a number) is taken for the answer itself."""
+
+ROWS = 20_000
+"""So many training rows, chosen by the seed, are enough to see a column give the target away."""
+
+TOO_GOOD = 1e-4
+"""How rarely chance alone would bring a column's values so near to the target's means."""
+
+GROUPS, MEMBERS = 8, 10
+"""The values of an encoded column that can be judged: so many, each on so many rows."""
+
+SUFFIXES = ("_time", "_at", "_timestamp")
+"""`<column><suffix>` holds the time at which the column became known, where there is one."""
+
+_EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_YEAR = np.timedelta64(366, "D")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """What was found: a sentence for every sign, and what every column is worth alone."""
+
+    sentences: tuple[str, ...]
+    alone: Mapping[str, float]
+    copies: int
+    """Rows of the table that are equal to an earlier one in all columns."""
+
+
+def clocks(names: Sequence[str]) -> list[str]:
+    """Return the columns that may say when these columns became known."""
+    return [f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+
+
+def look_for(
+    rows: Rows,
+    table: pd.DataFrame,
+    features: Sequence[Feature],
+    target: np.ndarray[Any, Any],
+    held: Split,
+    *,
+    times: pd.Series | None,
+    seed: int,
+) -> Signs:
+    """Look for all signs.
+
+    Args:
+        rows: the rows as they were read.
+        table: their features, as the model takes them.
+        features: what they are.
+        target: the class per row from 0 on, or the number to predict.
+        held: training and holdout rows.
+        times: when each row's event was, if the table says it.
+        seed: decides which rows are looked at where there are many.
+    """
+    part = _sample(held.training, seed)
+    alone = dict(_alone(table.iloc[part], features, target[part], seed))
+    worth = "R²" if np.issubdtype(target.dtype, np.floating) else "AUC"
+    sentences = [
+        f"'{name}' alone gives the target away ({worth} {score:.3f})"
+        for name, score in alone.items()
+        if score >= GIVEN_AWAY
+    ]
+    for feature in features:
+        if feature.type != "double" or len(np.unique(target)) != 2:
+            continue
+        values = table[feature.name].to_numpy()
+        scopes = (("all rows", slice(None)), ("the training rows", held.training))
+        for scope, positions in scopes:
+            if is_encoded(values[positions], target[positions]):
+                sentences.append(
+                    f"'{feature.name}' is the target's own mean per category, taken over {scope}: "
+                    "encode inside the folds"
+                )
+                break
+    if times is not None:
+        for feature in features:
+            sentences += _known_later(rows.frame, table, feature, times)
+    if twice := int(np.isin(rows.hashes[held.holdout], rows.hashes[held.training]).sum()):
+        sentences.append(f"{twice} rows of the holdout equal training rows in all columns")
+    copies = len(rows) - len(np.unique(rows.hashes))
+    return Signs(sentences=tuple(sentences), alone=alone, copies=copies)
+
+
+def is_encoded(values: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> bool:
+    """Say whether a column is the target's mean per category of these rows, smoothed or not.
+
+    An honest rate differs from the mean of the rows at hand by their luck: over the values of the
+    column, the squared distances from the best line, in units of that luck, are chi-square. Where
+    they are much too small the column was made from these very labels.
+    """
+    known = np.isfinite(values)
+    names, codes, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    large = counts >= MEMBERS
+    if large.sum() < GROUPS or counts[large].sum() < 0.5 * len(values):
+        return False
+    means = np.bincount(codes, weights=target[known])[large] / counts[large]
+    overall = float(np.average(means, weights=counts[large]))
+    luck = overall * (1 - overall)
+    if luck == 0 or np.ptp(means) == 0:
+        return False
+    slope, offset = np.polyfit(names[large], means, 1, w=np.sqrt(counts[large]))
+    distance = float((counts[large] * (means - slope * names[large] - offset) ** 2).sum() / luck)
+    return float(scipy.stats.chi2.cdf(distance, int(large.sum()) - 2)) < TOO_GOOD
+
+
+def _sample(positions: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
+    if len(positions) <= ROWS:
+        return positions
+    chosen: np.ndarray[Any, Any] = np.random.default_rng(seed).choice(
+        positions, ROWS, replace=False
+    )
+    return chosen
+
+
+def _alone(
+    table: pd.DataFrame, features: Sequence[Feature], target: np.ndarray[Any, Any], seed: int
+) -> Iterator[tuple[str, float]]:
+    """What each column is worth alone, on rows that a small model of it was not fitted on."""
+    numbers = np.issubdtype(target.dtype, np.floating)
+    folds = 3 if numbers else min(3, int(np.bincount(target, minlength=2).min()))
+    if folds < 2:
+        return
+    options = {"max_leaf_nodes": 16, "min_samples_leaf": 2, "random_state": seed}
+    for feature in features:
+        column = table[[feature.name]]
+        small: Any = (
+            DecisionTreeRegressor(**options) if numbers else DecisionTreeClassifier(**options)
+        )
+        if feature.type == "string":
+            column = column.fillna("")
+            small = make_pipeline(
+                TargetEncoder(cv=KFold(3, shuffle=True, random_state=seed)), small
+            )
+        if numbers:
+            cut: Any = KFold(folds, shuffle=True, random_state=seed)
+            yield (
+                feature.name,
+                float(r2_score(target, cross_val_predict(small, column, target, cv=cut))),
+            )
+            continue
+        cut = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        answers = cross_val_predict(small, column, target, cv=cut, method="predict_proba")
+        answers = answers[:, 1] if answers.shape[1] == 2 else answers
+        yield feature.name, float(roc_auc_score(target, answers, multi_class="ovr"))
+
+
+def _known_later(
+    frame: pd.DataFrame, table: pd.DataFrame, feature: Feature, times: pd.Series
+) -> Iterator[str]:
+    """Say that a column became known after the event, by its own time or by one beside it."""
+    event = moments(times)
+    for name in clocks([feature.name]):
+        if name in frame and pd.api.types.is_datetime64_any_dtype(frame[name].dtype):
+            later = moments(frame[name]) > event
+            if later.any():
+                yield (
+                    f"'{feature.name}' was known only after the event in {int(later.sum())} of "
+                    f"{len(later)} rows, says '{name}'"
+                )
+    if feature.type != "double":
+        return
+    values = table[feature.name].to_numpy()
+    known = np.isfinite(values)
+    for unit, factor in _EPOCHS.items():
+        seen = values[known]
+        low, high = (
+            (edge - np.datetime64(0, "ns")) / np.timedelta64(1, "s") * factor
+            for edge in (event.min() - _YEAR, event.max() + _YEAR)
+        )
+        if not len(seen) or np.mean((seen >= low) & (seen <= high)) < 0.99:
+            continue
+        begun = (event[known] - np.datetime64(0, "ns")) / np.timedelta64(1, "s") * factor
+        later = seen > begun
+        if later.any():
+            yield (
+                f"'{feature.name}' is a time ({unit} since 1970) that lies after the event in "
+                f"{int(later.sum())} of {len(values)} rows"
+            )

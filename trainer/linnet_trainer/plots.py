@@ -1,0 +1,171 @@
+"""The plots that people look at, as PNG files; scikit-learn draws most of them.
+
+Matplotlib is imported when the first plot is drawn, with the backend that needs no screen, and
+every figure is closed before the next: the peak of a pod's memory lies in the fit, not here.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+from sklearn.calibration import CalibrationDisplay
+from sklearn.inspection import permutation_importance
+
+from linnet_trainer import evaluate
+
+ROWS, REPEATS = 2000, 3
+"""So many holdout rows, shuffled so often, for the permutation importance of a column."""
+
+COLUMNS = 20
+SHARES = (0.1, 0.33)
+"""Parts of the training rows that the learning curve fits anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the plots show."""
+
+    metric: str
+    """The first gate's."""
+    answers: evaluate.Answers
+    target: np.ndarray[Any, Any]
+    """0 or 1 per holdout row."""
+    inputs: pd.DataFrame
+    """The holdout's features."""
+    ask: Callable[[pd.DataFrame], evaluate.Answers]
+    """The fitted model."""
+    fit_on: Callable[[float], float]
+    """The metric on the holdout of a model fitted on this first share of the training rows."""
+    folds: Sequence[Mapping[str, float]]
+    score: float
+    """The metric on the holdout."""
+    seed: int
+
+
+def draw(evidence: Evidence) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the plots by name, and of those that could not be drawn the reason."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    made: dict[str, bytes] = {}
+    failed: dict[str, str] = {}
+    for name, plot in PLOTS.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made[name] = _png(plot, evidence)
+        except ValueError as error:
+            failed[name] = str(error).splitlines()[0]
+    return made, failed
+
+
+def _png(plot: Callable[[Evidence, Any], None], evidence: Evidence) -> bytes:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    try:
+        plot(evidence, axes)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=80)
+        return buffer.getvalue()
+    finally:
+        plt.close(figure)
+
+
+def _roc(evidence: Evidence, axes: Any) -> None:
+    metrics.RocCurveDisplay.from_predictions(
+        evidence.target, evidence.answers.probability, ax=axes, plot_chance_level=True
+    )
+
+
+def _precision_recall(evidence: Evidence, axes: Any) -> None:
+    metrics.PrecisionRecallDisplay.from_predictions(
+        evidence.target, evidence.answers.probability, ax=axes, plot_chance_level=True
+    )
+
+
+def _calibration(evidence: Evidence, axes: Any) -> None:
+    CalibrationDisplay.from_predictions(
+        evidence.target, evidence.answers.probability, n_bins=10, strategy="quantile", ax=axes
+    )
+
+
+def _confusion(evidence: Evidence, axes: Any) -> None:
+    metrics.ConfusionMatrixDisplay.from_predictions(
+        evidence.target, evidence.answers.label, ax=axes, colorbar=False
+    )
+
+
+def _residuals(evidence: Evidence, axes: Any) -> None:
+    """Of a classifier: how far the mean outcome lies from the probability, in its tenths."""
+    probability = np.asarray(evidence.answers.probability)
+    bins = pd.qcut(probability, 10, labels=False, duplicates="drop")
+    apart = pd.Series(evidence.target - probability).groupby(bins).agg(["mean", "sem"])
+    middle = pd.Series(probability).groupby(bins).mean()
+    axes.errorbar(middle, apart["mean"], yerr=1.96 * apart["sem"], fmt="o")
+    axes.axhline(0, color="grey", linewidth=1)
+    axes.set(xlabel="Predicted probability", ylabel="Outcome minus probability (95 % of rows)")
+
+
+def _importance(evidence: Evidence, axes: Any) -> None:
+    count = len(evidence.inputs)
+    chosen = np.arange(count)
+    if count > ROWS:
+        chosen = np.random.default_rng(evidence.seed).choice(count, ROWS, replace=False)
+
+    def score(_: Any, inputs: pd.DataFrame, target: np.ndarray[Any, Any]) -> float:
+        return evaluate.score(evidence.metric, evidence.ask(inputs), target)
+
+    found = permutation_importance(
+        _Asked(),
+        evidence.inputs.iloc[chosen],
+        evidence.target[chosen],
+        scoring=score,
+        n_repeats=REPEATS,
+        random_state=evidence.seed,
+    )
+    order = np.argsort(found.importances_mean)[-COLUMNS:]
+    names = evidence.inputs.columns[order]
+    axes.barh(names, found.importances_mean[order], xerr=found.importances_std[order])
+    axes.set(xlabel=f"Loss of {evidence.metric} when the column is shuffled")
+
+
+class _Asked:
+    """Stands for a fitted estimator where the scorer asks the model itself."""
+
+    def fit(self) -> None:
+        """Never called."""
+
+
+def _learning_curve(evidence: Evidence, axes: Any) -> None:
+    shares = [*SHARES, 1.0]
+    scores = [*(evidence.fit_on(share) for share in SHARES), evidence.score]
+    axes.plot([100 * share for share in shares], scores, marker="o")
+    axes.set(xlabel="Training rows, %", ylabel=f"{evidence.metric} on the holdout")
+
+
+def _folds(evidence: Evidence, axes: Any) -> None:
+    scores = [fold.get(evidence.metric, np.nan) for fold in evidence.folds]
+    axes.bar([str(number) for number in range(1, len(scores) + 1)], scores)
+    axes.axhline(evidence.score, color="black", linewidth=1, label="holdout")
+    axes.set(xlabel="Fold", ylabel=evidence.metric)
+    axes.legend()
+
+
+PLOTS: Mapping[str, Callable[[Evidence, Any], None]] = {
+    "roc": _roc,
+    "precision-recall": _precision_recall,
+    "calibration": _calibration,
+    "confusion": _confusion,
+    "residuals": _residuals,
+    "permutation-importance": _importance,
+    "learning-curve": _learning_curve,
+    "folds": _folds,
+}
