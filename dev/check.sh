@@ -7,4 +7,14 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports --no-cache
-python -m pytest -q tests/unit tests/properties tests/docs tests/test_repository.py
+
+# Two cores: unit tests beside the others; what they say comes after what the others say.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+python -m pytest -q tests/unit >"$log" 2>&1 &
+unit=$!
+failed=0
+python -m pytest -q tests/properties tests/docs tests/test_repository.py || failed=1
+wait $unit || failed=1
+cat "$log"
+exit $failed
