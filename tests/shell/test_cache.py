@@ -172,3 +172,13 @@ def test_what_is_handed_out_is_the_readers_own() -> None:
         read["spec"]["model"]["name"] = "changed"
     assert cache.models() == {"delays"}
     assert cache.of_kind("ModelDeployment")[0]["spec"]["model"]["name"] == "delays"
+
+
+@pytest.mark.parametrize("text", ["", "é漢字\u2028", "x" * 40_000], ids=["none", "unicode", "long"])
+def test_objects_come_out_as_they_went_in_but_for_managed_fields(text: str) -> None:
+    first, second = wish("a", "delays"), wish("b", "delays")
+    first["metadata"]["managedFields"] = [{"manager": "kubectl"}]
+    first["status"], second["status"] = {"message": text}, {"message": text[::-1], "n": 0.1}
+    cache = cached(first, second)
+    del first["metadata"]["managedFields"]
+    assert cache.of_kind("ModelDeployment") == [first, second]
