@@ -230,7 +230,7 @@ def without_champion(spec: GateSpec | None) -> Finding:
         gate=Gate(
             name=spec.name if spec is not None else Check.SCHEMA,
             passed=True,
-            reason=GateReason.NO_CHAMPION,
+            reason=GateReason.CHECK_PASSED,
             message="no champion whose columns these could be compared with",
         )
     )
