@@ -241,9 +241,14 @@ def check(story: Story, expected: Simulation, simulation: Simulation) -> None:
     """The end is that of the undisturbed story, and nothing is written any more."""
     assert simulation.facts() == expected.facts()
     assert children(simulation) == children(expected)
-    before = simulation.writes
-    simulation.run(180)
-    assert simulation.writes == before, simulation.cluster.writes[-3:]
+    simulation.stays_silent(180)
+
+
+def settles(simulation: Simulation, *, after: float) -> None:
+    """After so many seconds nothing is written any more, and no user was left without an answer."""
+    simulation.run(after)
+    simulation.stays_silent()
+    assert simulation.unanswered == 0
 
 
 def interrupted(name: str, after: int, *, lost: bool) -> Simulation:

@@ -549,6 +549,12 @@ class Loop:
         change(obj)
         self.cluster.put(obj)
 
+    def stays_silent(self, seconds: float = 300) -> None:
+        """Let so many seconds go by, in which nothing is written."""
+        before = self.writes
+        self.run(seconds)
+        assert self.writes == before, self.cluster.writes[-3:]
+
     def of_kind(self, kind: str) -> list[str]:
         """Names of the objects of a kind."""
         return sorted(name for each, _, name in self.cluster.objects if each == kind)

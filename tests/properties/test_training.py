@@ -91,12 +91,6 @@ def finish(simulation: TrainingSimulation) -> None:
     simulation.run(20)
 
 
-def stays_silent(simulation: TrainingSimulation) -> None:
-    before = simulation.writes
-    simulation.run(300)
-    assert simulation.writes == before, simulation.cluster.writes[-3:]
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_training_ends_as_it_must_and_is_silent_then(case: Case) -> None:
     simulation = begin(case)
@@ -107,7 +101,7 @@ def test_a_training_ends_as_it_must_and_is_silent_then(case: Case) -> None:
     assert facts["aliases"].get("challenger") == case.alias
     assert facts["jobs"] == 1
     assert len(facts["alias writes"]) == (1 if case.alias else 0)
-    stays_silent(simulation)
+    simulation.stays_silent()
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["crash", "answer lost"])
@@ -125,7 +119,7 @@ def test_a_crash_or_a_lost_answer_after_any_write_changes_no_end(name: str, lost
         # An alias write whose answer was lost is repeated; nothing else is.
         one = {**simulation.facts(), "alias writes": simulation.facts()["alias writes"][:1]}
         assert one == expected.facts()
-        stays_silent(simulation)
+        simulation.stays_silent()
 
 
 def test_a_version_is_created_once_even_when_a_pod_dies_after_it() -> None:
@@ -154,7 +148,7 @@ def test_the_alias_never_moves_backwards() -> None:
         "alias 'challenger' names version 2, which is newer than 1"
     )
     assert simulation.condition("Complete") == ("True", "Completed")
-    stays_silent(simulation)
+    simulation.stays_silent()
 
 
 def test_an_alias_that_was_left_to_a_newer_version_is_never_taken_later() -> None:
@@ -277,7 +271,7 @@ def test_the_job_that_its_ttl_removes_changes_nothing() -> None:
     finish(simulation)
     expected = simulation.facts()
     assert simulation.run(200, lambda s: not s.of_kind("Job"))
-    stays_silent(simulation)
+    simulation.stays_silent()
     assert simulation.facts() == expected
 
 

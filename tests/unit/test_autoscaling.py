@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scenarios import QUICK, promoted, rejected
+from scenarios import QUICK, at_weight, promoted, rejected, settles
 from simulation import NAMESPACE, ROUTED, Simulation, offer, serving
 
 SCALING = {"minReplicas": 2, "maxReplicas": 6}
@@ -20,28 +20,12 @@ def pods(s: Simulation, version: str) -> int:
     return sum(f"-v{version}-" in name for name in s.of_kind("Pod"))
 
 
-def stepping(weight: int) -> Any:
-    def there(s: Simulation) -> bool:
-        return ((s.status.get("step") or {}).get("weight") or 0) >= weight
-
-    return there
-
-
-def settles(s: Simulation) -> None:
-    """After a while nothing is written any more."""
-    s.run(300)
-    before = s.writes
-    s.run(300)
-    assert s.writes == before, s.cluster.writes[-3:]
-    assert s.unanswered == 0
-
-
 def test_load_decides_between_the_bounds_and_nobody_else_sets_replicas() -> None:
     s = serving(spec=BY_LOAD)
     s.load = 5
     s.run(30)
     assert (scaler(s, "1"), pods(s, "1")) == ((2, 6), 5)
-    settles(s)
+    settles(s, after=300)
     s.load = 1
     s.run(30)
     assert pods(s, "1") == 2
@@ -52,17 +36,17 @@ def test_a_champion_keeps_its_size_while_a_rollout_takes_its_load() -> None:
     s.load = 5
     s.run(30)
     offer(s, "2")
-    assert s.run(600, stepping(20)), s.message("Progressing")
+    assert s.run(600, at_weight(20, "2")), s.message("Progressing")
     assert pods(s, "2") == 5, "a candidate can take all traffic before it gets any"
     s.load = 1
-    assert s.run(600, stepping(50)), s.message("Progressing")
+    assert s.run(600, at_weight(50, "2")), s.message("Progressing")
     assert (scaler(s, "1"), scaler(s, "2")) == ((5, 6), (5, 6))
     assert (pods(s, "1"), pods(s, "2")) == (5, 5)
     assert s.run(1800, promoted("2")), s.message("Progressing")
     s.run(120)
     assert (scaler(s, "2"), pods(s, "2"), pods(s, "1")) == ((2, 6), 2, 0)
     assert len(s.of_kind("HorizontalPodAutoscaler")) == 1
-    settles(s)
+    settles(s, after=300)
 
 
 def test_a_rollback_finds_the_champion_as_large_as_it_was() -> None:
@@ -70,11 +54,11 @@ def test_a_rollback_finds_the_champion_as_large_as_it_was() -> None:
     s.load = 4
     s.run(30)
     offer(s, "2", bad=0.05)
-    assert s.run(600, stepping(20)), s.message("Progressing")
+    assert s.run(600, at_weight(20, "2")), s.message("Progressing")
     s.load = 1
     assert s.run(900, rejected("2")), s.message("Progressing")
     assert pods(s, "1") == 4
-    settles(s)
+    settles(s, after=300)
     assert pods(s, "1") == 2
 
 
@@ -84,12 +68,12 @@ def test_without_a_gateway_load_does_not_move_shares() -> None:
     s.load = 4
     s.run(30)
     offer(s, "2")
-    assert s.run(600, stepping(20)), s.message("Progressing")
+    assert s.run(600, at_weight(20, "2")), s.message("Progressing")
     s.load = 6
     s.run(3)
     assert (scaler(s, "1"), scaler(s, "2")) == ((4, 4), (1, 1))
     assert s.run(1800, promoted("2")), s.message("Progressing")
-    settles(s)
+    settles(s, after=300)
 
 
 def test_an_autoscaler_comes_and_goes_with_the_spec() -> None:
@@ -103,7 +87,7 @@ def test_an_autoscaler_comes_and_goes_with_the_spec() -> None:
     s.edit(lambda obj: obj["spec"].update(server={"autoscaling": SCALING}))
     s.run(30)
     assert pods(s, "1") == 5
-    settles(s)
+    settles(s, after=300)
 
 
 def test_every_revision_has_a_budget_for_its_disruptions() -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from scenarios import QUICK, promoted, rejected
+from scenarios import QUICK, promoted, rejected, settles
 from simulation import NAMESPACE, ROUTED, Simulation, offer, serving
 
 PROBATION = {"probation": {"duration": "10m"}}
@@ -33,15 +33,6 @@ def serves(version: str) -> Any:
     return done
 
 
-def settles(simulation: Simulation) -> None:
-    """After a while nothing is written any more, and no user was left without an answer."""
-    simulation.run(900)
-    before = simulation.writes
-    simulation.run(300)
-    assert simulation.writes == before, simulation.cluster.writes[-3:]
-    assert simulation.unanswered == 0
-
-
 def test_on_probation_the_old_champion_is_kept_and_then_goes() -> None:
     simulation = replaced(**PROBATION)
     assert simulation.condition("Ready") == ("True", "Probation")
@@ -54,7 +45,7 @@ def test_on_probation_the_old_champion_is_kept_and_then_goes() -> None:
     assert "comes next when the probation ends" in simulation.message("Ready")
     assert simulation.run(1800, promoted("3")), simulation.message("Progressing")
     assert any(event["reason"] == "ProbationEnded" for event in simulation.cluster.events)
-    settles(simulation)
+    settles(simulation, after=900)
     assert len(simulation.deployments()) == 1
 
 
@@ -67,7 +58,7 @@ def test_a_champion_that_misses_an_objective_on_probation_goes_back() -> None:
     assert (entry["version"], entry["reason"]) == ("2", "ObjectiveMissed")
     assert "version 1 takes all traffic back" in entry["message"]
     assert simulation.run(300, promoted("1")), simulation.message("Promoted")
-    settles(simulation)
+    settles(simulation, after=900)
     assert [each["decidedBy"] for each in simulation.status["history"]] == [
         "Probation", "Verdict", "FirstRevision",
     ]  # fmt: skip
@@ -88,7 +79,7 @@ def test_undo_brings_the_previous_champion_back_at_once() -> None:
     assert simulation.status["request"]["outcome"] == "Done"
     assert simulation.condition("Ready") == ("False", "Undone")
     assert simulation.run(120, promoted("1"))
-    settles(simulation)
+    settles(simulation, after=900)
     simulation.request("retry", undone)
     assert simulation.run(1800, promoted("2")), simulation.message("Progressing")
 
@@ -114,7 +105,7 @@ def test_a_revert_is_quick_and_rejects_nothing() -> None:
     assert not simulation.status.get("rejected")
     assert simulation.status["history"][0]["decidedBy"] == "Revert"
     assert simulation.run(120, promoted("1"))
-    settles(simulation)
+    settles(simulation, after=900)
 
 
 def test_an_alias_that_somebody_moved_meanwhile_is_left_alone() -> None:
@@ -156,28 +147,28 @@ def told(simulation: Simulation, version: str) -> list[dict[str, Any]]:
 
 def test_every_version_carries_what_it_served() -> None:
     simulation = replaced()
-    settles(simulation)
+    settles(simulation, after=900)
     (first,), (second,) = told(simulation, "1"), told(simulation, "2")
     assert (first["decidedBy"], first["maxWeight"]) == ("FirstRevision", 100)
     assert first["to"] == second["from"]
     assert "of" in second["message"]
     offer(simulation, "1")
     assert simulation.run(1800, promoted("1")), simulation.message("Progressing")
-    settles(simulation)
+    settles(simulation, after=900)
     assert [entry["decidedBy"] for entry in told(simulation, "1")][-1] == "FirstRevision"
     assert len(told(simulation, "1")) == 2
 
 
 def test_what_status_no_longer_holds_stays_on_the_version() -> None:
     simulation = replaced()
-    settles(simulation)
+    settles(simulation, after=900)
     simulation.status["history"] = []
-    settles(simulation)
+    settles(simulation, after=900)
     assert len(told(simulation, "1")) == 1
 
 
 def test_a_tag_that_cannot_be_read_is_written_anew() -> None:
     simulation = replaced()
     simulation.registry.versions["2"]["linnet.dev/history.team.delays"] = "[3, nonsense"
-    settles(simulation)
+    settles(simulation, after=900)
     assert [entry["decidedBy"] for entry in told(simulation, "2")] == ["Verdict"]

@@ -49,6 +49,29 @@ def settle(check: Check, finding: Finding, waivers: Mapping[str, str]) -> Findin
     return replace(finding, gate=gate)
 
 
+def _judged(
+    check: Check,
+    message: str,
+    *,
+    passed: bool,
+    value: str,
+    bound: str,
+    n: int,
+    numbers: Mapping[str, Any] | None = None,
+) -> Finding:
+    """What a standing check found; `n` counts what it looked at."""
+    gate = Gate(
+        name=check,
+        passed=passed,
+        value=value,
+        bound=bound,
+        n=n,
+        reason=GateReason.CHECK_PASSED if passed else GateReason.CHECK_FAILED,
+        message=message,
+    )
+    return Finding(gate=gate, numbers=numbers or {})
+
+
 def leaks(signs: leakage.Signs) -> Finding:
     """Judge what was found of the target, of the future or of training rows in the wrong place."""
     highest = max(signs.alone.values(), default=0.0)
@@ -61,16 +84,13 @@ def leaks(signs: leakage.Signs) -> Finding:
         else f"{'; '.join(signs.sentences)}. Take it out (`pipeline.columns`), or waive the check "
         "`Leakage` with a reason"
     )
-    return Finding(
-        gate=Gate(
-            name=Check.LEAKAGE,
-            passed=passed,
-            value=figure(highest),
-            bound=figure(leakage.GIVEN_AWAY),
-            n=len(signs.alone),
-            reason=GateReason.CHECK_PASSED if passed else GateReason.CHECK_FAILED,
-            message=message,
-        ),
+    return _judged(
+        Check.LEAKAGE,
+        message,
+        passed=passed,
+        value=figure(highest),
+        bound=figure(leakage.GIVEN_AWAY),
+        n=len(signs.alone),
         numbers={"alone": dict(signs.alone), "copies": signs.copies},
     )
 
@@ -110,16 +130,13 @@ def imbalance(
             "with a `minimum` of roc_auc, average_precision or balanced_accuracy, or waive the "
             "check `Imbalance` with a reason"
         )
-    return Finding(
-        gate=Gate(
-            name=Check.IMBALANCE,
-            passed=passed,
-            value=figure(share),
-            bound=figure(RARE),
-            n=len(training),
-            reason=GateReason.CHECK_PASSED if passed else GateReason.CHECK_FAILED,
-            message=told,
-        ),
+    return _judged(
+        Check.IMBALANCE,
+        told,
+        passed=passed,
+        value=figure(share),
+        bound=figure(RARE),
+        n=len(training),
         numbers={"shares": shares.tolist(), "constantAnswer": reached},
     )
 
@@ -153,17 +170,19 @@ def validation_set(recipe: Recipe, holdout: np.ndarray[Any, Any]) -> Finding:
         if passed
         else "; ".join(problems) + "; or waive the check `ValidationSet` with a reason"
     )
-    return Finding(
-        gate=Gate(
-            name=Check.VALIDATION_SET,
-            passed=passed,
-            value=str(fewest),
-            bound=str(MEMBERS),
-            n=len(holdout),
-            reason=GateReason.CHECK_PASSED if passed else GateReason.CHECK_FAILED,
-            message=message,
-        )
+    return _judged(
+        Check.VALIDATION_SET,
+        message,
+        passed=passed,
+        value=str(fewest),
+        bound=str(MEMBERS),
+        n=len(holdout),
     )
+
+
+def _schema_name(spec: GateSpec | None) -> str:
+    """The spec's own `schema` gate tunes the standing check, which then has its name."""
+    return spec.name if spec is not None else Check.SCHEMA
 
 
 def schema(
@@ -212,7 +231,7 @@ def schema(
         message = f"every request that version {version} takes is taken{more}{less}"
     return Finding(
         gate=Gate(
-            name=spec.name if spec is not None else Check.SCHEMA,
+            name=_schema_name(spec),
             passed=reason is GateReason.CHECK_PASSED,
             value=str(len(changed) + len(wider)),
             bound="0",
@@ -228,7 +247,7 @@ def without_champion(spec: GateSpec | None) -> Finding:
     """There are no columns to compare with: the first model sets them."""
     return Finding(
         gate=Gate(
-            name=spec.name if spec is not None else Check.SCHEMA,
+            name=_schema_name(spec),
             passed=True,
             reason=GateReason.CHECK_PASSED,
             message="no champion whose columns these could be compared with",
@@ -240,7 +259,7 @@ def unknown_schema(spec: GateSpec | None, version: str, obstacle: str) -> Findin
     """Nobody can say what the champion takes."""
     return Finding(
         gate=Gate(
-            name=spec.name if spec is not None else Check.SCHEMA,
+            name=_schema_name(spec),
             passed=False,
             reason=GateReason.CHECK_FAILED,
             message=f"the columns of version {version} are not known: {obstacle}. Waive the check "
@@ -271,16 +290,13 @@ def reproducible(
             f"two fits with the same data and seed differ: {shown}. Give the estimator a "
             "`random_state`, or waive the check `Reproducible` with a reason"
         )
-    return Finding(
-        gate=Gate(
-            name=Check.REPRODUCIBLE,
-            passed=passed,
-            value=figure(max(apart.values(), default=0.0)),
-            bound=figure(SAME) if SAME >= 5e-5 else f"{SAME:g}",
-            n=2,
-            reason=GateReason.CHECK_PASSED if passed else GateReason.CHECK_FAILED,
-            message=message,
-        ),
+    return _judged(
+        Check.REPRODUCIBLE,
+        message,
+        passed=passed,
+        value=figure(max(apart.values(), default=0.0)),
+        bound=f"{SAME:g}",
+        n=2,
         numbers={"seconds": seconds, "sameContent": content == digest, "second": dict(second)},
     )
 

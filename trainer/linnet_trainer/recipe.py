@@ -158,6 +158,11 @@ class Recipe:
     """Why a standing check is let go, by check."""
 
     @property
+    def compares(self) -> bool:
+        """Whether a gate sets the model against the champion."""
+        return any(gate.champion for gate in self.gates)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of the gates, the first one leading; AUC where no gate has one."""
         return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or ("roc_auc",)

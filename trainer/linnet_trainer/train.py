@@ -90,9 +90,8 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     fit.make_estimator(recipe.steps, seed=recipe.seed)
     evaluate.require_scorers(recipe.metrics)
     tracker.log_params(report.params(recipe))
-    compares = any(gate.champion for gate in recipe.gates)
-    rival = champion.load(tracker, folder / "champion", with_model=compares)
-    also = [feature.name for feature in rival.features] if rival and compares else []
+    rival = champion.load(tracker, folder / "champion", with_model=recipe.compares)
+    also = [feature.name for feature in rival.features] if rival and recipe.compares else []
     rows = data.read(recipe, also=[*also, *examination.also_read(recipe)])
     examination.require_columns(recipe, rows)
     progress.enter(Stage.VALIDATING, f"{len(rows)} rows from {rows.files} files")
@@ -226,8 +225,7 @@ def _evaluate(
     holdout = split.identify(ready.rows, held, recipe.table)
     tracker.set_tag(contract.TAG_HOLDOUT, holdout)
     look = 0
-    compares = any(gate.champion for gate in recipe.gates)
-    if compares and rival is not None and not champion.obstacle(rival, ready.rows, target):
+    if recipe.compares and rival is not None and not champion.obstacle(rival, ready.rows, target):
         look = 0 if champion.saw(rival, held, ready.facts) else tracker.claim_look(holdout)
     found = examination.examine(
         examination.Case(
