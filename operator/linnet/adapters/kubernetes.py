@@ -166,7 +166,7 @@ class KubernetesCluster:
         about = {"apiVersion": RESOURCES[kind].api_version, "kind": kind}
         query = {"limit": str(PAGE)}
         if ours:
-            query["labelSelector"] = f"{labels.MANAGED_BY}={labels.MANAGED_BY_LINNET}"
+            query["labelSelector"] = labels.SELECTOR
         while True:
             answer = await self.request("GET", path(kind, namespace), query=query)
             yield [{**about, **item} for item in answer.get("items", [])]

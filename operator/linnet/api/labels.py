@@ -8,6 +8,8 @@ PREFIX: Final = "linnet.dev/"
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY_LINNET: Final = "linnet"
+SELECTOR: Final = f"{MANAGED_BY}={MANAGED_BY_LINNET}"
+"""Selects everything that we make."""
 COMPONENT: Final = "app.kubernetes.io/name"
 INSTANCE: Final = "app.kubernetes.io/instance"
 

@@ -78,10 +78,10 @@ class _Packed:
 
     __slots__ = ("bytes", "owners", "sample", "subjects", "uid", "version")
 
-    def __init__(self, obj: Manifest, *, sample: bytes | None) -> None:
+    def __init__(self, key: Key, obj: Manifest, *, sample: bytes | None) -> None:
         self.uid: str = obj["metadata"]["uid"]
         self.version = _version(obj)
-        self.owners = tuple(owner for owner in owners_of(obj) if owner != key_of(obj))
+        self.owners = tuple(owner for owner in owners_of(obj) if owner != key)
         self.subjects = subjects_of(obj)
         # Who set which field is told by no decision, and is a third of every object.
         meta = {name: v for name, v in obj["metadata"].items() if name != "managedFields"}
@@ -118,7 +118,7 @@ class Cache:
         if known is not None and known.uid != uid and version < known.version:
             return False
         self._drop(key)
-        packed = _Packed(obj, sample=self._samples.get(key.kind))
+        packed = _Packed(key, obj, sample=self._samples.get(key.kind))
         self._samples.setdefault(key.kind, packed.sample)
         self._objects.setdefault(key.kind, {})[key] = packed
         for owner in packed.owners:

@@ -19,6 +19,8 @@ from linnet.shell.cache import key_of, owners_of
 from linnet.shell.world import World
 
 OURS = ("TrainingJob", "ModelDeployment", "DriftPolicy")
+UNLABELLED = (*OURS, "Gateway")
+"""What users make: all of it is looked at, of everything else only what carries our label."""
 CHILDREN = (
     "Job",
     "ConfigMap",
@@ -134,10 +136,9 @@ class Watcher:
         settings.queueing.exit_timeout = 10
         # A task for each of thousands of objects would wait for its next event.
         settings.queueing.idle_timeout = 0.2
-        selector = f"{labels.MANAGED_BY}={labels.MANAGED_BY_LINNET}"
         for kind in self.kinds():
-            if kind not in (*OURS, "Gateway"):
+            if kind not in UNLABELLED:
                 resource = RESOURCES[kind]
                 group = resource.api_version.rpartition("/")[0]
-                settings.watching.label_selectors[group, resource.plural] = selector
+                settings.watching.label_selectors[group, resource.plural] = labels.SELECTOR
         return settings

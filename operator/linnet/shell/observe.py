@@ -488,7 +488,7 @@ async def counters(seen: rollout.Observation, world: World) -> rollout.Observati
         samples=samples,
         outcomes=tuple(_outcomes(page, roles) for page in pages),
         answers=answers,
-        query_problems=world.query_problems.get(_key(seen), {}),
+        query_problems=_query_problems(_key(seen), seen.spec, world),
     )
 
 
@@ -526,7 +526,9 @@ async def _ask(
             problems[rule.name] = answer
         else:
             answers[rule.name] = answer
-    world.query_problems[_key(seen)] = problems
+    world.query_problems.pop(_key(seen), None)
+    if problems:
+        world.query_problems[_key(seen)] = problems
     return answers
 
 

@@ -149,7 +149,7 @@ async def _refuse_foreign(key: Key, uid: str, manifest: Manifest, world: World) 
             found = await world.cluster.get(kind, key.namespace, name)
         except Missing:
             return
-    _refuse_others(key, uid, {"kind": kind, **found}, world)
+    _refuse_others(key, uid, found, world)
 
 
 def _refuse_others(key: Key, uid: str, found: Manifest, world: World) -> None:

@@ -8,7 +8,7 @@ import random
 
 from linnet.ports import Manifest, Missing, Rejected, Unavailable
 from linnet.shell.cache import key_of
-from linnet.shell.handlers import OURS, Watcher
+from linnet.shell.handlers import OURS, UNLABELLED, Watcher
 from linnet.shell.world import World
 
 LOG = logging.getLogger("linnet.resync")
@@ -34,8 +34,7 @@ async def once(world: World, watcher: Watcher) -> None:
 async def _list(kind: str, namespace: str | None, world: World, watcher: Watcher) -> None:
     """Take one kind's objects in, page by page."""
     before, listed = world.cache.uids(kind, namespace), {}
-    ours = kind not in (*OURS, "Gateway")
-    async for page in world.cluster.pages(kind, namespace, ours=ours):
+    async for page in world.cluster.pages(kind, namespace, ours=kind not in UNLABELLED):
         for obj in page:
             listed[key_of(obj)] = obj["metadata"]["uid"]
             _take(obj, world, watcher)

@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from linnet.api import labels
+
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
@@ -85,7 +87,7 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         families = self._families()
-        for kind in ("TrainingJob", "ModelDeployment", "DriftPolicy"):
+        for kind in labels.OWNER_LABEL:
             for obj in self._of_kind(kind):
                 meta, status = obj["metadata"], obj.get("status") or {}
                 about = [meta["namespace"], meta["name"]]
