@@ -78,8 +78,8 @@ def answer(model: Any, inputs: Any, positive: Any) -> Answers:
     return Answers(probability=probability, label=label)
 
 
-def require_scorers(names: Iterable[str]) -> None:
-    """Refuse a metric that scikit-learn does not know."""
+def require_scorers(names: Iterable[str], *, field: str = "gates[].metric") -> None:
+    """Refuse a metric that scikit-learn does not know; `field` of the spec names it."""
     known = get_scorer_names()
     for name in names:
         if name not in known:
@@ -87,7 +87,7 @@ def require_scorers(names: Iterable[str]) -> None:
             hint = f" Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
             raise Refusal(
                 Reason.TRAINER_FAILED,
-                f"`gates[].metric`: scikit-learn has no scorer '{name}'.{hint}",
+                f"`{field}`: scikit-learn has no scorer '{name}'.{hint}",
             )
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
+from linnet_trainer.search import Search
+from linnet_trainer.search import parse as parse_search
 
 MINIMUM_CLUSTERS = 14
 """Fewer days or groups cannot carry the non-inferiority gate's t interval."""
@@ -94,6 +96,8 @@ class Steps:
     estimator: str
     parameters: Mapping[str, Any]
     balance: str = "None"
+    paths: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the pipeline that a search found, by path (`columns__numeric__…`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,7 @@ class Recipe:
     """The computed defaults that the spec did not give, by field."""
     waivers: Mapping[str, str] = field(default_factory=dict)
     """Why a standing check is let go, by check."""
+    search: Search | None = None
 
     @property
     def compares(self) -> bool:
@@ -165,7 +170,12 @@ class Recipe:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of the gates, the first one leading; AUC where no gate has one."""
-        return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or ("roc_auc",)
+        return leading(self.gates)
+
+
+def leading(gates: tuple[GateSpec, ...]) -> tuple[str, ...]:
+    """Return the metrics of gates, the first one leading; AUC where no gate has one."""
+    return tuple(dict.fromkeys(gate.metric for gate in gates if gate.metric)) or ("roc_auc",)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -226,6 +236,7 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
     table = _table(spec["data"], created, chosen)
     validation = _validation(spec.get("validation") or {}, table, chosen)
     model = spec["model"]
+    gates = tuple(_gate(gate, table, chosen) for gate in spec["gates"])
     experiment = spec.get("experiment") or ""
     if not experiment:
         experiment = chosen["experiment"] = f"{namespace}/{model['name']}"
@@ -240,10 +251,11 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
         table=table,
         steps=_steps(spec["pipeline"]),
         validation=validation,
-        gates=tuple(_gate(gate, table, chosen) for gate in spec["gates"]),
+        gates=gates,
         seed=int(spec.get("seed") or 0),
         chosen=chosen,
         waivers={each["check"]: each["reason"] for each in spec.get("waivers") or ()},
+        search=_search(spec["search"], gates, chosen) if "search" in spec else None,
     )
 
 
@@ -254,7 +266,7 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             Reason.TARGET_NOT_SUPPORTED,
             f"`task: {task}` is not supported by this version of Linnet: use 'Classification'",
         )
-    later = [field for field in ("module", "custom", "search") if spec.get(field)]
+    later = [field for field in ("module", "custom") if spec.get(field)]
     data = spec["data"]
     later += [
         f"data.{field}"
@@ -395,6 +407,16 @@ def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Gate
         confidence=float(gate.get("confidence") or 0.95),
         unit=Unit(unit),
     )
+
+
+def _search(
+    given: Mapping[str, Any], gates: tuple[GateSpec, ...], chosen: dict[str, str]
+) -> Search:
+    metric = leading(gates)[0]
+    if not given.get("metric"):
+        chosen["search.metric"] = metric
+    timeout = parse_duration(given["timeout"]) if given.get("timeout") else None
+    return parse_search(given, metric=metric, timeout=timeout)
 
 
 def _limit(gate: Mapping[str, Any]) -> Limit | None:
