@@ -16,8 +16,23 @@ from typing import Any
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 
+UNITLESS = (
+    "r2",
+    "explained_variance",
+    "d2_absolute_error_score",
+    "neg_mean_absolute_percentage_error",
+)
+"""Metrics of regression that are no number of the target's unit, so that a margin has a default."""
+
 MINIMUM_CLUSTERS = 14
 """Fewer days or groups cannot carry the non-inferiority gate's t interval."""
+
+
+class Task(StrEnum):
+    """What kind of answer the model gives."""
+
+    CLASSIFICATION = "Classification"
+    REGRESSION = "Regression"
 
 
 class Axis(StrEnum):
@@ -94,6 +109,7 @@ class Steps:
     estimator: str
     parameters: Mapping[str, Any]
     balance: str = "None"
+    task: Task = Task.CLASSIFICATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +172,13 @@ class Recipe:
     """The computed defaults that the spec did not give, by field."""
     waivers: Mapping[str, str] = field(default_factory=dict)
     """Why a standing check is let go, by check."""
+    metric: str = "roc_auc"
+    """The leading metric where no gate has one; the trainer chooses it by the target."""
+
+    @property
+    def task(self) -> Task:
+        """What kind of answer the model gives."""
+        return self.steps.task
 
     @property
     def compares(self) -> bool:
@@ -164,8 +187,8 @@ class Recipe:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of the gates, the first one leading; AUC where no gate has one."""
-        return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or ("roc_auc",)
+        """The metrics of the gates, the first one leading."""
+        return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or (self.metric,)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -224,7 +247,8 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
     created = document.get("created") or environ.get("LINNET_CREATED", "")
     chosen: dict[str, str] = {}
     table = _table(spec["data"], created, chosen)
-    validation = _validation(spec.get("validation") or {}, table, chosen)
+    task = Task(spec.get("task") or Task.CLASSIFICATION)
+    validation = _validation(spec.get("validation") or {}, table, task, chosen)
     model = spec["model"]
     experiment = spec.get("experiment") or ""
     if not experiment:
@@ -238,9 +262,9 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
         champion_alias=_or(model.get("championAlias"), "champion"),
         experiment=experiment,
         table=table,
-        steps=_steps(spec["pipeline"]),
+        steps=_steps(spec["pipeline"], task),
         validation=validation,
-        gates=tuple(_gate(gate, table, chosen) for gate in spec["gates"]),
+        gates=tuple(_gate(gate, table, task, chosen) for gate in spec["gates"]),
         seed=int(spec.get("seed") or 0),
         chosen=chosen,
         waivers={each["check"]: each["reason"] for each in spec.get("waivers") or ()},
@@ -248,11 +272,12 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
 
 
 def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
-    task = spec.get("task") or "Classification"
-    if task != "Classification":
+    task = spec.get("task") or Task.CLASSIFICATION
+    if task not in set(Task):
+        known = " or ".join(f"'{each}'" for each in Task)
         raise Refusal(
             Reason.TARGET_NOT_SUPPORTED,
-            f"`task: {task}` is not supported by this version of Linnet: use 'Classification'",
+            f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
     later = [field for field in ("module", "custom", "search") if spec.get(field)]
     data = spec["data"]
@@ -291,12 +316,21 @@ def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Tab
     )
 
 
-def _validation(given: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Validation:
+def _validation(
+    given: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, str]
+) -> Validation:
     splitter = given.get("splitter") or ""
     if not splitter:
-        splitter = "StratifiedGroupKFold" if table.groups else "StratifiedKFold"
+        splitter = "GroupKFold" if table.groups else "KFold"
+        splitter = f"Stratified{splitter}" if task is Task.CLASSIFICATION else splitter
         splitter = "TimeSeriesSplit" if table.timestamp else splitter
         chosen["validation.splitter"] = splitter
+    if "Stratified" in splitter and task is not Task.CLASSIFICATION:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`validation.splitter: {splitter}` keeps the shares of classes and `task: {task}` has "
+            f"none: use {splitter.removeprefix('Stratified')}",
+        )
     holdout = given.get("holdout") or {}
     by = holdout.get("by") or ""
     if not by:
@@ -329,7 +363,7 @@ def _validation(given: Mapping[str, Any], table: Table, chosen: dict[str, str]) 
     return validation
 
 
-def _steps(pipeline: Mapping[str, Any]) -> Steps:
+def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
     columns = pipeline.get("columns") or {}
     preprocess = pipeline.get("preprocess") or {}
     estimator = pipeline["estimator"]
@@ -351,10 +385,11 @@ def _steps(pipeline: Mapping[str, Any]) -> Steps:
         estimator=estimator["class"],
         parameters=dict(estimator.get("parameters") or {}),
         balance=estimator.get("balance") or "None",
+        task=task,
     )
 
 
-def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> GateSpec:
+def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, str]) -> GateSpec:
     name = gate["name"]
     if gate.get("schema") is not None:
         allowed = tuple(gate["schema"].get("allowNewColumns") or ())
@@ -370,6 +405,12 @@ def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Gate
         )
     if gate.get("minimum"):
         return GateSpec(name=name, metric=gate["metric"], minimum=str(gate["minimum"]))
+    if task is Task.REGRESSION and not gate.get("margin") and gate["metric"] not in UNITLESS:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"gates '{name}': {gate['metric']} is in units of `{table.target}`, so `margin` has no "
+            "default: write it out, or compare by r2",
+        )
     for each, default in (("margin", "0.02"), ("confidence", "0.95")):
         if not gate.get(each):
             chosen[f"gates.{name}.{each}"] = default
