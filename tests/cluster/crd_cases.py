@@ -296,6 +296,17 @@ TRAINING = [
         FROM_LOG | {"spec.validation.splitter": "TimeSeriesSplit"},
     ),
     training(
+        "validation.splitter 'StratifiedKFold' and 'StratifiedGroupKFold' are for "
+        "`task: Classification`",
+        {"spec.task": "Regression", "spec.validation.splitter": "StratifiedKFold"},
+        {"spec.task": "Regression", "spec.validation.splitter": "KFold"},
+    ),
+    training(
+        "gates: with `task: Regression` a `margin` is in units of the target: write it out",
+        {"spec.task": "Regression", **never_worse(metric="neg_mean_absolute_error")},
+        {"spec.task": "Regression", **never_worse(metric="neg_mean_absolute_error", margin="1.5")},
+    ),
+    training(
         "validation.splitter 'GroupKFold' and 'StratifiedGroupKFold' need data.groups",
         {"spec.validation.splitter": "StratifiedGroupKFold"},
         GROUPED | {"spec.validation.splitter": "StratifiedGroupKFold"},

@@ -28,8 +28,8 @@ RECIPES = [
     Recipe("schema", "InvalidData", ("`data.target`", "'late'", "no column"), "other.parquet"),
     Recipe("one-class", "InvalidData", ("`data.target`", "both classes"), "one-class.parquet"),
     Recipe(
-        "three-classes", "TargetNotSupported", ("`data.target`", "3 different values"),
-        "three-classes.parquet",
+        "number", "TargetNotSupported", ("`data.target`", "`task: Regression`"),
+        "number.parquet",
     ),
     Recipe(
         "estimator", "UnknownEstimator", ("LogisticRegresion", "LogisticRegression"),

@@ -38,7 +38,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.data.positiveClass", {"data": {"positiveClass": "true"}}),
         ("spec.data.weight", {"data": {"weight": "w"}}),
         ("spec.data.rowId", {"data": {"rowId": "id"}}),
-        ("spec.task 'Regression'", {"task": "Regression"}),
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
