@@ -58,6 +58,36 @@ def test_tables_and_holdouts_each_give_one_version_and_move_the_alias(world: Wor
 
 
 @beside
+def test_numbers_and_three_classes_are_learned_from_public_tables(world: World) -> None:
+    place = world.place("tasks")
+    rows = {"timestamp": None, "groups": None}
+    r2 = {"name": "good-enough", "metric": "r2", "minimum": "0.30"}
+    auc = {"name": "good-enough", "metric": "roc_auc_ovr", "minimum": "0.95"}
+    jobs: dict[str, dict[str, Any]] = {
+        "number": {
+            "task": "Regression",
+            "data": {
+                **rows, "target": "progression", "table": {"uri": world.table("diabetes.parquet")}
+            },
+            "pipeline": {"estimator": {"class": "Ridge"}},
+            "validation": {"holdout": {"by": "Random", "fraction": "0.3"}},
+            "gates": [r2],
+        },
+        "classes": {
+            "data": {**rows, "target": "cultivar", "table": {"uri": world.table("wine.parquet")}},
+            "validation": {"holdout": {"by": "Random", "fraction": "0.4"}},
+            "gates": [auc],
+        },
+    }  # fmt: skip
+    for name, changes in jobs.items():
+        with world.trainers:
+            place.train(name, model={"name": f"{place.model}-{name}"}, **changes)
+            obj = place.is_complete(name)
+        assert obj["status"]["metrics"][0]["name"] == changes["gates"][0]["metric"]
+        assert says(obj, "Registered", "True"), place.explain()
+
+
+@beside
 def test_gates_refuse_and_say_why(world: World) -> None:
     place = world.place("gates")
     source = world.trained["good"].result(timeout=300)

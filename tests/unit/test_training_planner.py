@@ -172,6 +172,16 @@ def test_results(case: tuple[dict[str, Any], tuple[str, str] | None]) -> None:
     assert plan.records is (expected is not None)
 
 
+def test_a_pod_out_of_memory_says_which_limit_it_met() -> None:
+    pods = (ended_pod(137, out_of_memory=True),)
+    plan = decided(status=NAMED, job=job("Failed", "BackoffLimitExceeded"), pods=pods)
+
+    assert plan.status.result is not None
+    assert "its limit of 2Gi: raise `spec.template.resources.limits.memory`" in (
+        plan.status.result.message
+    )
+
+
 def test_a_finished_run_of_an_older_object_is_adopted_before_a_job_is_named() -> None:
     plan = decided(run=run_with(contract.render(document(job_uid="older"))))
     assert plan.records

@@ -34,7 +34,7 @@ from mlflow.entities import Run as MlflowRun
 
 from linnet_trainer import contract
 from linnet_trainer.errors import Unavailable
-from linnet_trainer.recipe import Recipe
+from linnet_trainer.recipe import Recipe, Task
 
 T = TypeVar("T")
 
@@ -42,6 +42,9 @@ BATCH = 100
 """MLflow takes so many parameters or tags a request."""
 
 LOST_RACES = 5
+
+_TYPES = {Task.CLASSIFICATION: "Classifier", Task.REGRESSION: "Regressor"}
+"""What MLflow calls a model of a task."""
 
 _MISSING = re.compile(r"\(404\)|NoSuchKey|No such (artifact|file)|does not exist|Not Found")
 
@@ -280,7 +283,7 @@ class Tracker(Run):
                 name=_model_name(self._recipe.model),
                 source_run_id=self.run_id,
                 tags={contract.TAG_JOB_UID: self._recipe.job_uid},
-                model_type="Classifier",
+                model_type=_TYPES[self._recipe.task],
             )
         return model.model_id, model.artifact_location
 

@@ -28,8 +28,8 @@ class Facts:
     """The holdout in words, such as `31 days`."""
     holdout_from: str
     copies: int
-    positive_training: float
-    positive_holdout: float
+    target: str
+    """How the target lies in training and holdout, in words."""
     left_out: Mapping[str, str]
     columns: Sequence[Mapping[str, Any]]
     folds: Sequence[Mapping[str, float]]
@@ -61,6 +61,7 @@ def params(recipe: Recipe) -> dict[str, str]:
     steps, validation, table = recipe.steps, recipe.validation, recipe.table
     found = {
         "model": recipe.model,
+        "task": recipe.task,
         "data.table.uri": table.uri,
         "data.target": table.target,
         "data.timestamp": table.timestamp,
@@ -301,13 +302,12 @@ def _point_in_time(recipe: Recipe, facts: Facts) -> str:
 
 
 def _stratification(recipe: Recipe, facts: Facts) -> str:
-    shares = (
-        f"share of the positive class {facts.positive_training:.3f} in training, "
-        f"{facts.positive_holdout:.3f} in the holdout"
-    )
-    if "Stratified" in recipe.validation.splitter:
-        return f"yes, {recipe.validation.splitter}; {shares}"
-    return f"no: {recipe.validation.splitter} keeps the order or the groups of rows; {shares}"
+    splitter = recipe.validation.splitter
+    if "Stratified" in splitter:
+        return f"yes, {splitter}; {facts.target}"
+    if splitter == "KFold":
+        return f"no: {splitter} draws rows as they come; {facts.target}"
+    return f"no: {splitter} keeps the order or the groups of rows; {facts.target}"
 
 
 def _beside(recipe: Recipe, facts: Facts, others: Sequence[Beside]) -> Section:

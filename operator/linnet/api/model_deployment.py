@@ -502,8 +502,8 @@ class Strategy(Model):
     """A header that brings a request to the candidate, whatever its weight."""
     probation: Probation | None = None
     """The time after a promotion in which the old champion stays ready."""
-    holdback: Annotated[Holdback | None, Issue(3)] = None
-    """A share that stays with the old champion after the promotion."""
+    holdback: Annotated[Holdback | None, Issue(1)] = None
+    """A share that stays with the old champion after the promotion, so that both are compared."""
     scale_down_delay: Duration = "30s"
     """How long a revision stays after its weight was seen to be 0."""
 
@@ -701,6 +701,10 @@ class ModelDeploymentSpec(Model):
             "(!has(self.strategy.steps) || "
             "self.strategy.steps.all(s, !has(s.cohort) && !has(s.sticky))))",
             "strategy: `cohort`, `sticky` and `testHeader` need `route`",
+        ),
+        Rule(
+            "has(self.route) || !has(self.strategy) || !has(self.strategy.holdback)",
+            "strategy.holdback needs `route`: without one a share is a number of pods",
         ),
         Rule(
             "has(self.predictionLog) || !has(self.analysis) || !has(self.analysis.metrics) || "
@@ -1021,6 +1025,17 @@ class Replicas(Model):
     """Of these, ready."""
 
 
+class HoldbackStatus(Model):
+    """The share that the old champion keeps, or has kept, after the promotion."""
+
+    percent: Annotated[int, Ge(1), Le(20)]
+    """The share."""
+    since: Time | None = None
+    """Since when every gateway reports it."""
+    ended: Time | None = None
+    """When all requests went to the new champion."""
+
+
 class ModelDeploymentStatus(Model):
     """What serves, and where the rollout stands."""
 
@@ -1039,7 +1054,9 @@ class ModelDeploymentStatus(Model):
     candidate: CandidateArm | None = None
     """The revision that is on trial."""
     previous: Arm | None = None
-    """The champion before; kept through probation."""
+    """The champion before; kept through probation and holdback."""
+    holdback: HoldbackStatus | None = None
+    """The share that the champion before keeps, or has kept, after the promotion."""
     traffic: Annotated[tuple[TrafficStatus, ...], MaxLen(3), by("revision")] = Field(
         default_factory=tuple
     )

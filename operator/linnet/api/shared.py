@@ -327,6 +327,9 @@ Time: TypeAlias = Annotated[
 Ratio: TypeAlias = Annotated[
     str, StringConstraints(max_length=12, pattern=r"^(0(\.[0-9]{1,8})?|1(\.0{1,8})?)$")
 ]
+Distance: TypeAlias = Annotated[
+    str, StringConstraints(max_length=18, pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$")
+]
 Number: TypeAlias = Annotated[
     str,
     StringConstraints(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?(e-?[0-9]{1,2})?$"),

@@ -17,6 +17,7 @@ from linnet.api.shared import (
     Columns,
     Computed,
     Count,
+    Distance,
     Duration,
     Int64,
     Issue,
@@ -519,7 +520,7 @@ class SchemaGate(Model):
 class OverfitGate(Model):
     """How much worse the holdout may be than the training rows."""
 
-    max_drop: Ratio
+    max_drop: Distance
     """Greatest difference, training rows minus holdout."""
 
 
@@ -528,7 +529,7 @@ class FairnessGate(Model):
 
     column: Column
     """Column whose values are compared."""
-    max_difference: Ratio
+    max_difference: Distance
     """Greatest difference between two values."""
 
 
@@ -577,8 +578,9 @@ class Gate(Model):
     not_worse_than: Literal["Champion"] | None = None
     """The metric must not be worse than the champion's by more than `margin`. Passes without a
     champion."""
-    margin: Annotated[Ratio | None, Computed('"0.02"')] = None
-    """How much worse than the champion is not yet worse."""
+    margin: Annotated[Distance | None, Computed('"0.02"')] = None
+    """How much worse than the champion is not yet worse, in units of the metric. Required with
+    `task: Regression`, unless the metric has no unit, as r2."""
     confidence: Annotated[Ratio | None, Computed('"0.95"')] = None
     """How sure it must be that the model is not worse, one-sided."""
     unit: Annotated[GateUnit | None, Computed("Day with `timestamp`, else Group with `groups`")] = (
@@ -644,6 +646,19 @@ class TrainingJobSpec(Model):
             "validation.splitter 'GroupKFold' and 'StratifiedGroupKFold' need data.groups",
         ),
         Rule(
+            "!has(self.task) || self.task == 'Classification' || !has(self.validation) || "
+            "!has(self.validation.splitter) || !self.validation.splitter.startsWith('Stratified')",
+            "validation.splitter 'StratifiedKFold' and 'StratifiedGroupKFold' are for "
+            "`task: Classification`",
+        ),
+        Rule(
+            "!has(self.task) || self.task != 'Regression' || self.gates.all(g, "
+            "!has(g.notWorseThan) || has(g.margin) || g.metric in ["
+            "'r2', 'explained_variance', 'd2_absolute_error_score', "
+            "'neg_mean_absolute_percentage_error'])",
+            "gates: with `task: Regression` a `margin` is in units of the target: write it out",
+        ),
+        Rule(
             "!has(self.validation) || !has(self.validation.holdout) || "
             "!has(self.validation.holdout.by) || self.validation.holdout.by != 'Time' || "
             f"{_has_time()}",
@@ -692,7 +707,7 @@ class TrainingJobSpec(Model):
     """MLflow experiment of the run."""
     data: Data
     """The rows that the model learns from."""
-    task: Annotated[Task, ValueIssue((("Regression", 4), ("Clustering", 4)))] = Task.CLASSIFICATION
+    task: Annotated[Task, ValueIssue((("Clustering", 4),))] = Task.CLASSIFICATION
     """What kind of answer the model gives."""
     seed: Annotated[int, Ge(0), Le(2147483647)] = 0
     """Seed of every random choice."""

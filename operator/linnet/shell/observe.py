@@ -449,9 +449,8 @@ def _alias_owner(parsed: ModelDeployment, world: World) -> str:
 
 async def counters(seen: rollout.Observation, world: World) -> rollout.Observation:
     """The same observation with both arms' counters, read now."""
-    # A champion on probation is still the one on trial.
     status = seen.status
-    arms = (status.champion, status.candidate) if status.candidate else (None, status.champion)
+    arms = traffic.compared(status)
     roles = {arm.revision: role for arm, role in zip(arms, Role, strict=True) if arm is not None}
     targets = [
         rollout.ScrapeTarget(pod_uid=pod.uid, revision=name, address=pod.address)

@@ -38,7 +38,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.data.positiveClass", {"data": {"positiveClass": "true"}}),
         ("spec.data.weight", {"data": {"weight": "w"}}),
         ("spec.data.rowId", {"data": {"rowId": "id"}}),
-        ("spec.task 'Regression'", {"task": "Regression"}),
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
@@ -62,7 +61,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.features", {"features": {}}),
         ("spec.predictionLog", {"predictionLog": {"uri": "s3://a"}}),
         ("spec.strategy.steps[0].sticky", {"strategy": {"steps": [{"weight": 5, "sticky": {"cookie": "c"}}]}}),
-        ("spec.strategy.holdback", {"strategy": {"holdback": {"percent": 5, "duration": "1h"}}}),
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})
             for kind, value in {

@@ -11,6 +11,7 @@ from linnet_server import contract
 
 from linnet.api import labels
 from linnet.api.model_deployment import (
+    Arm,
     DecisionVerb,
     MirroredBy,
     ModelDeploymentSpec,
@@ -36,6 +37,25 @@ def returning(status: ModelDeploymentStatus) -> bool:
     return decision is not None and decision.verb in RETURNING and not decision.performed
 
 
+def held_back(status: ModelDeploymentStatus) -> int:
+    """The percentage that stays with the old champion after a promotion; 0 where none does."""
+    held = status.holdback
+    if held is None or held.ended is not None or status.previous is None:
+        return 0
+    return held.percent
+
+
+def compared(status: ModelDeploymentStatus) -> tuple[Arm | None, Arm | None]:
+    """The arm that is the measure, and the one on trial.
+
+    A champion that was just promoted is still the one on trial, beside the old one where that keeps
+    a share.
+    """
+    if status.candidate is not None:
+        return status.champion, status.candidate
+    return status.previous if held_back(status) else None, status.champion
+
+
 def desired(status: ModelDeploymentStatus) -> Shares:
     """The shares that the recorded facts ask for; empty before there is a champion.
 
@@ -43,7 +63,9 @@ def desired(status: ModelDeploymentStatus) -> Shares:
     """
     if status.champion is None:
         return ()
-    champion = status.champion.revision
+    champion, held = status.champion.revision, held_back(status)
+    if held and status.previous is not None:
+        return ((champion, 100 - held), (status.previous.revision, held))
     weight = status.step.weight or 0 if status.step is not None else 0
     if status.candidate is None or weight == 0 or returning(status):
         return ((champion, 100),)
@@ -177,11 +199,12 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
 
 
 def kept_share(seen: Observation, status: ModelDeploymentStatus) -> float | None:
-    """The candidate's share that a gateway keeps by requests; None where nobody promises one.
+    """The share of the arm on trial that a gateway keeps; None where nobody promises one.
 
     Without a gateway connections are balanced, not requests.
     """
-    weight = status.step.weight if status.step is not None else None
+    held = held_back(status)
+    weight = 100 - held if held else status.step.weight if status.step is not None else None
     if seen.spec.route is None or weight is None or not 0 < weight < 100:
         return None
     return weight / 100

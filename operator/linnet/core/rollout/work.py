@@ -110,8 +110,8 @@ def _candidate(seen: Observation, status: Status) -> Iterator[Action]:
 
 
 def _previous(seen: Observation, status: Status, now: datetime) -> Iterator[Action]:
-    """The old champion, as large as it was, for as long as the new one is on probation."""
-    if status.previous is not None and facts.on_probation(seen, status, now=now):
+    """The old champion, as large as it was, for as long as it may have to take all back."""
+    if status.previous is not None and facts.on_trial(seen, status, now=now):
         yield from _arm(seen, status.previous, full_size(seen, status.previous))
 
 
@@ -408,7 +408,7 @@ def _history_json(told: Sequence[HistoryEntry], known: str) -> str:
 
 def _unneeded(seen: Observation, status: Status, now: datetime) -> list[RevisionView]:
     arms = [status.champion, status.candidate]
-    if facts.on_probation(seen, status, now=now):
+    if facts.on_trial(seen, status, now=now):
         arms.append(status.previous)
     needed = {arm.revision for arm in arms if arm is not None}
     return [
@@ -436,7 +436,9 @@ def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
     safe = decision.performed and seen.traffic.observed and traffic.in_place(seen, status)
     if not safe:
         return None
-    return parse_time(decision.time) + parse_duration(seen.spec.strategy.scale_down_delay)
+    ended = status.holdback.ended if status.holdback is not None else None
+    changed = max(parse_time(decision.time), parse_time(ended or decision.time))
+    return changed + parse_duration(seen.spec.strategy.scale_down_delay)
 
 
 def next_cleanup(seen: Observation, status: Status, *, now: datetime) -> timedelta | None:
