@@ -423,3 +423,16 @@ def test_a_search_trains_while_one_of_its_pods_waits() -> None:
     assert says(pod("a", "Running"), pod("b", "Pending")) == "Training"
     assert says(pod("a", "Pending"), pod("b", "Pending")) == "Queued"
     assert says(pod("a", "Failed"), pod("b", "Pending")) == "Queued"
+
+
+def test_the_code_of_a_module_is_one_file_that_may_be_absent() -> None:
+    code = {"configMapName": "code", "key": "delays.py", "entry": "build"}
+    given = {key: value for key, value in TRAINING.items() if key != "pipeline"} | {"module": code}
+    seen = replace(BASE, spec=TrainingJobSpec.model_validate(given))
+    job = resources.make_job(seen, HASH)["spec"]["template"]["spec"]
+    items = [{"key": "delays.py", "path": "module.py"}]
+    assert {
+        "name": "module", "configMap": {"name": "code", "items": items, "optional": True},
+    } in job["volumes"]  # fmt: skip
+    mount = {"name": "module", "mountPath": "/etc/linnet/module", "readOnly": True}
+    assert mount in job["containers"][0]["volumeMounts"]

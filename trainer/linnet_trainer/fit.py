@@ -27,6 +27,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import all_estimators, get_tags
 
+from linnet_trainer import module as modules
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -47,6 +48,9 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
     Raises:
         Refusal: there is no such estimator for the task, or it does not take these parameters.
     """
+    if steps.module is not None:
+        method = "predict_proba" if steps.task is Task.CLASSIFICATION else "predict"
+        return modules.make(steps.module, steps.parameters, seed=seed, method=method)
     kind = _KINDS[steps.task]
     known = dict(all_estimators(type_filter=kind))
     made = known.get(steps.estimator)
@@ -96,6 +100,11 @@ def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pi
         Refusal: as `make_estimator`.
     """
     estimator = make_estimator(steps, seed=seed)
+    if steps.module is not None:
+        # The same shape as ours, with one step: the user's estimator takes the raw columns.
+        pipeline = Pipeline([("model", estimator)])
+        _set_paths(pipeline, steps)
+        return pipeline
     numeric = [feature.name for feature in features if feature.type == "double"]
     categorical = [feature.name for feature in features if feature.type == "string"]
     branches: list[tuple[str, Any, list[str]]] = []
@@ -151,16 +160,19 @@ def fit(
         warnings.simplefilter("always")
         try:
             fitted = sklearn.clone(pipeline).fit(inputs, target)
-        except (ValueError, TypeError, ArithmeticError) as error:
-            message = (
-                f"{steps.estimator} could not be fitted; check `pipeline.estimator.parameters`: "
-                f"{str(error).splitlines()[0]}"
-            )
+        except Exception as error:
+            # Whatever a module raises is its author's to mend.
+            known = isinstance(error, ValueError | TypeError | ArithmeticError)
+            if steps.module is None and not known:
+                raise
+            said = modules.clean(str(error)).splitlines() or [type(error).__name__]
+            field = "pipeline.estimator.parameters" if steps.module is None else "module.entry"
+            message = f"{steps.estimator} could not be fitted; check `{field}`: {said[0]}"
             raise Refusal(Reason.TRAINER_FAILED, message) from error
-    said = (
+    told = (
         f"{warning.category.__name__}: {str(warning.message).splitlines()[0]}" for warning in caught
     )
-    return fitted, tuple(dict.fromkeys(said))
+    return fitted, tuple(dict.fromkeys(told))
 
 
 def _unknown(name: str, known: dict[str, Any], kind: str) -> str:

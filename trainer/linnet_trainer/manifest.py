@@ -161,15 +161,15 @@ def load(blob: bytes, document: Mapping[str, Any]) -> Any:
     return skops.io.loads(blob, trusted=list(TRUSTED))
 
 
-def require_trusted(pipeline: Any) -> None:
-    """Refuse a model that no server would load."""
+def require_trusted(pipeline: Any, *, field: str = "pipeline.estimator") -> None:
+    """Refuse a model that no server would load; `field` of the spec asked for it."""
     found = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
     untrusted = sorted(set(found) - set(TRUSTED))
     if untrusted:
         name = type(pipeline.steps[-1][1]).__name__
         raise Refusal(
             Reason.UNKNOWN_ESTIMATOR,
-            f"`pipeline.estimator`: a fitted {name} with these parameters holds "
+            f"`{field}`: a fitted {name} with these parameters holds "
             f"{', '.join(untrusted)}, which Linnet does not load; choose another estimator",
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
+from linnet_trainer.module import Module
 from linnet_trainer.search import Search
 from linnet_trainer.search import parse as parse_search
 
@@ -114,6 +115,13 @@ class Steps:
     paths: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the pipeline that a search found, by path (`columns__numeric__…`)."""
     task: Task = Task.CLASSIFICATION
+    module: Module | None = None
+    """Whose estimator is the whole pipeline; the other fields of the steps then say nothing."""
+
+    @property
+    def field(self) -> str:
+        """The field of the spec that the estimator comes from."""
+        return "pipeline.estimator" if self.module is None else "module.entry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +287,7 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
         champion_alias=_or(model.get("championAlias"), "champion"),
         experiment=experiment,
         table=table,
-        steps=_steps(spec["pipeline"], task),
+        steps=_module(spec["module"], task) if "module" in spec else _steps(spec["pipeline"], task),
         validation=validation,
         gates=gates,
         seed=int(spec.get("seed") or 0),
@@ -297,7 +305,7 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             Reason.TARGET_NOT_SUPPORTED,
             f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
-    later = [field for field in ("module", "custom") if spec.get(field)]
+    later = [field for field in ("custom",) if spec.get(field)]
     data = spec["data"]
     later += [
         f"data.{field}"
@@ -405,6 +413,15 @@ def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
         balance=estimator.get("balance") or "None",
         task=task,
     )
+
+
+def _module(given: Mapping[str, Any], task: Task) -> Steps:
+    module = Module(
+        config_map=given["configMapName"],
+        key=given.get("key") or "pipeline.py",
+        entry=given["entry"],
+    )
+    return Steps(columns=Columns(), estimator=module.entry, parameters={}, task=task, module=module)
 
 
 def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, str]) -> GateSpec:

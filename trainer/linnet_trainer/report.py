@@ -13,7 +13,7 @@ from linnet_trainer import manifest
 from linnet_trainer.card import Section
 from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Check, GateSpec, Recipe, render_time
+from linnet_trainer.recipe import Check, GateSpec, Recipe, Steps, render_time
 from linnet_trainer.search import Search
 
 
@@ -69,11 +69,7 @@ def params(recipe: Recipe) -> dict[str, str]:
         "data.window.from": render_time(table.start) if table.start else "",
         "data.window.until": render_time(table.until) if table.until else "",
         "seed": str(recipe.seed),
-        "pipeline.imputer": steps.imputer,
-        "pipeline.scaler": steps.scaler,
-        "pipeline.encoder": steps.encoder,
-        "pipeline.estimator": steps.estimator,
-        "pipeline.balance": steps.balance,
+        **_pipeline(steps),
         "validation.splitter": validation.splitter,
         "validation.folds": str(validation.folds),
         "validation.holdout.by": str(validation.by),
@@ -88,6 +84,35 @@ def params(recipe: Recipe) -> dict[str, str]:
     found |= {f"gate.{gate.name}": _asked(gate) for gate in recipe.gates}
     found |= {f"waiver.{check}": reason for check, reason in recipe.waivers.items()}
     return {key: value for key, value in found.items() if value}
+
+
+def _pipeline(steps: Steps) -> dict[str, str]:
+    module = steps.module
+    if module is not None:
+        return {
+            "module.configMapName": module.config_map,
+            "module.key": module.key,
+            "module.entry": module.entry,
+        }
+    return {
+        "pipeline.imputer": steps.imputer,
+        "pipeline.scaler": steps.scaler,
+        "pipeline.encoder": steps.encoder,
+        "pipeline.estimator": steps.estimator,
+        "pipeline.balance": steps.balance,
+    }
+
+
+def _made_of(steps: Steps) -> str:
+    if steps.module is not None:
+        return (
+            f"what `{steps.module.entry}` of {steps.module.told} returns, kept as "
+            f"`code/{steps.module.key}`; fitted on training rows only"
+        )
+    return (
+        f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
+        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only"
+    )
 
 
 def _searched(search: Search) -> dict[str, str]:
@@ -277,8 +302,7 @@ def _checklist(
             for name, value in facts.training_scores.items()
         ),
         "Search": _search(recipe.search),
-        "Pipeline": f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
-        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only",
+        "Pipeline": _made_of(steps),
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
         "`environment.json`",
         "Versioned": f"content digest `{facts.content_digest[:23]}`",

@@ -29,7 +29,8 @@ from linnet_trainer import (
     split,
     targets,
 )
-from linnet_trainer.contract import Outcome, Result, Stage
+from linnet_trainer import module as modules
+from linnet_trainer.contract import Outcome, Reason, Result, Stage
 from linnet_trainer.errors import Refusal
 from linnet_trainer.progress import Progress, say
 from linnet_trainer.recipe import Recipe, Steps, render_time
@@ -88,6 +89,7 @@ def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, po
     from linnet_trainer import study
 
     ready = _prepare(recipe, data.read(recipe))
+    recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
     scores = _fold_scores(recipe, ready)
     study.assist(recipe, scores, tracker, folder, url=study_url, pod=pod)
 
@@ -103,6 +105,7 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = ""
     """
     progress = Progress(tracker.set_tag)
     progress.enter(Stage.LOADING, recipe.table.uri)
+    _log_module(recipe, tracker)
     fit.make_estimator(recipe.steps, seed=recipe.seed)
     evaluate.require_scorers(recipe.metrics)
     if recipe.search is not None and recipe.search.metric:
@@ -153,6 +156,22 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         sha256=data.digest(rows.frame[used]),
         timestamp=recipe.table.timestamp,
     )
+
+
+def _log_module(recipe: Recipe, tracker: Tracker) -> None:
+    """Keep the code of `spec.module` with the run; refuse one that changed between two pods."""
+    module = recipe.steps.module
+    if module is None:
+        return
+    found, kept = modules.digest(module), tracker.tag(contract.TAG_MODULE)
+    if kept and kept != found:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`module.configMapName`: {module.told} was changed while this job ran: create another "
+            "TrainingJob",
+        )
+    tracker.set_tag(contract.TAG_MODULE, found)
+    tracker.log_text(modules.source(module), f"code/{module.key}")
 
 
 def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
@@ -362,7 +381,7 @@ def _upload(
 ) -> tuple[str, str, str, str]:
     """Store the model as a logged model of the run; return its id, place and two digests."""
     held = ready.held
-    manifest.require_trusted(fitted.pipeline)
+    manifest.require_trusted(fitted.pipeline, field=recipe.steps.field)
     is_held = np.zeros(len(ready.rows), dtype=bool)
     is_held[held.holdout] = True
     extra = profile.make(

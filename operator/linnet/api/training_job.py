@@ -713,7 +713,7 @@ class TrainingJobSpec(Model):
     """Seed of every random choice."""
     pipeline: Pipeline | None = None
     """Columns, preprocessing and an estimator, put together by Linnet."""
-    module: Annotated[Module | None, Issue(4)] = None
+    module: Module | None = None
     """A pipeline from your own code."""
     custom: Annotated[Custom | None, Issue(4)] = None
     """Your own trainer image."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from linnet_trainer.contract import PVC_DIR
+from linnet_trainer.contract import MODULE_PATH, PVC_DIR
 
 from linnet.api import labels
 from linnet.api.pod_template import PodTemplate
@@ -82,6 +82,7 @@ def make_pod(
     annotations: Mapping[str, str],
     secret_environment: Mapping[str, tuple[str, str]] | None = None,
     subdomain: str = "",
+    module: tuple[str, str] | None = None,
 ) -> Manifest:
     """The pod template of a Job that reads `spec.json`, a table, the registry and a store.
 
@@ -100,6 +101,7 @@ def make_pod(
         own_labels: ours; the user's cannot replace them.
         annotations: ours, likewise.
         secret_environment: variables that are keys of Secrets, as (Secret, key).
+        module: ConfigMap and key of the user's code, which may be absent: the program says so.
         subdomain: the headless Service that gives each pod a name; empty where none does.
     """
     claim = pods.claim_of(uri)
@@ -117,6 +119,7 @@ def make_pod(
         "volumeMounts": [
             {"name": "spec", "mountPath": spec_path.rpartition("/")[0], "readOnly": True},
             {"name": "work", "mountPath": work_dir},
+            *pods.module_mounts(module, MODULE_PATH),
             *pods.claim_mounts(claim, PVC_DIR),
             *pods.credential_mounts(),
             *pods.common_mounts(template),
@@ -136,6 +139,7 @@ def make_pod(
             "volumes": [
                 {"name": "spec", "configMap": {"name": config_map}},
                 {"name": "work", "emptyDir": {}},
+                *pods.module_volumes(module, MODULE_PATH),
                 *pods.claim_volumes(claim),
                 pods.credential_volume(secret),
                 *pods.common_volumes(template),

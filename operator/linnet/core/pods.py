@@ -195,3 +195,19 @@ def claim_volumes(claim: str) -> list[Manifest]:
     """The volume of `claim_mounts`."""
     source = {"claimName": claim, "readOnly": True}
     return [{"name": "table", "persistentVolumeClaim": source}] if claim else []
+
+
+def module_mounts(module: tuple[str, str] | None, path: str) -> list[Manifest]:
+    """Where the user's code is mounted, read-only; `path` is that of its file."""
+    folder = path.rpartition("/")[0]
+    return [{"name": "module", "mountPath": folder, "readOnly": True}] if module else []
+
+
+def module_volumes(module: tuple[str, str] | None, path: str) -> list[Manifest]:
+    """The volume of `module_mounts`: one key of a ConfigMap as the file of this name."""
+    if module is None:
+        return []
+    name, key = module
+    items = [{"key": key, "path": path.rpartition("/")[2]}]
+    # A pod that waits for a ConfigMap says nothing; one that lacks it says what is missing.
+    return [{"name": "module", "configMap": {"name": name, "items": items, "optional": True}}]

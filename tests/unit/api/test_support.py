@@ -43,7 +43,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
         ("spec.pipeline.calibration", {"pipeline": {"calibration": "Sigmoid"}}),
         ("spec.pipeline.thresholdMetric", {"pipeline": {"thresholdMetric": "f1"}}),
-        ("spec.module", {"module": {"configMapName": "a", "entry": "b"}}),
         ("spec.custom", {"custom": {}}),
         ("spec.validation.gap", {"validation": {"gap": "24h"}}),
         ("spec.validation.holdout.purgeGroups", {"validation": {"holdout": {"purgeGroups": True}}}),
@@ -87,7 +86,7 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.signals[0].performance", {"signals": [{"name": "a", "performance": {"metric": "f1", "minimum": "0.1"}}]}),
         ("spec.signals[0].estimatedPerformance", {"signals": [{"name": "a", "estimatedPerformance": {"metric": "f1", "maxDrop": "0.1"}}]}),
         ("spec.notify", {"notify": [{"name": "a", "urlSecretName": "b"}]}),
-        ("spec.retrain.template.spec.module", {"retrain": {"template": {"spec": TRAINING | {"module": {"configMapName": "a", "entry": "b"}}}}}),
+        ("spec.retrain.template.spec.custom", {"retrain": {"template": {"spec": TRAINING | {"custom": {}}}}}),
     ],
 }  # fmt: skip
 KINDS: dict[str, type[Resource]] = {kind.KIND: kind for kind in schema.KINDS}

@@ -93,6 +93,10 @@ def _study_secret(spec: TrainingJobSpec) -> dict[str, tuple[str, str]]:
     return {contract.ENV_STUDY_URL: (reference.name, reference.key)}
 
 
+def _module(spec: TrainingJobSpec) -> tuple[str, str] | None:
+    return (spec.module.config_map_name, spec.module.key) if spec.module is not None else None
+
+
 def make_config_map(seen: Observation, full_hash: str) -> Manifest:
     """The ConfigMap with the trainer's `spec.json`."""
     document = {
@@ -182,5 +186,6 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         own_labels=pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
         annotations={labels.MODEL: seen.spec.model.name},
         secret_environment=_study_secret(seen.spec),
+        module=_module(seen.spec),
         subdomain=names.training(seen.name, full_hash) if needs_service(seen.spec) else "",
     )
