@@ -79,8 +79,23 @@ def resume(recipe: Recipe, tracker: Tracker) -> Result | None:
     )
 
 
-def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
+def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, pod: int) -> None:
+    """Take part in the search of pod 0, on the same folds, until it is over.
+
+    Raises:
+        Refusal, Unavailable: as `train`.
+    """
+    from linnet_trainer import study
+
+    ready = _prepare(recipe, data.read(recipe))
+    scores = _fold_scores(recipe, ready)
+    study.assist(recipe, scores, tracker, folder, url=study_url, pod=pod)
+
+
+def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = "") -> Result:
     """Train, judge and, if the gates passed, register.
+
+    `study_url` is that of a study which other pods share.
 
     Raises:
         Refusal: another try does not mend it.
@@ -103,7 +118,7 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     evaluate.require_fit(recipe.metrics, ready.target.classes)
     _log_data(recipe, ready, tracker)
     if recipe.search is not None:
-        recipe = _search(recipe, ready, tracker, progress, folder)
+        recipe = _search(recipe, ready, tracker, progress, folder, study_url)
     progress.enter(
         Stage.FITTING,
         f"{len(ready.held.training)} rows to train, {len(ready.held.holdout)} held out, "
@@ -163,7 +178,12 @@ def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
 
 
 def _search(
-    recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress, folder: Path
+    recipe: Recipe,
+    ready: Prepared,
+    tracker: Tracker,
+    progress: Progress,
+    folder: Path,
+    study_url: str,
 ) -> Recipe:
     """Return the recipe with the parameters that a search over the folds found best."""
     # Optuna is heavy, and most jobs search nothing.
@@ -172,7 +192,8 @@ def _search(
     assert recipe.search is not None
     evaluate.require_fit([recipe.search.metric], ready.target.classes, field="search.metric")
     study.require_space(recipe, recipe.search)
-    return study.run(recipe, _fold_scores(recipe, ready), tracker, progress, folder)
+    scores = _fold_scores(recipe, ready)
+    return study.run(recipe, scores, tracker, progress, folder, url=study_url)
 
 
 def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[float]]:

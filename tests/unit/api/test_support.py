@@ -52,8 +52,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
             for path, change in (
                 ("engine 'RayTune'", {"engine": "RayTune"}),
                 ("ray", {"ray": {"address": "local"}}),
-                ("parallelism", {"parallelism": 2}),
-                ("storage", {"storage": {"secretRef": {"name": "a"}}}),
             )
         ),
     ],
