@@ -127,7 +127,8 @@ class ModelRef(Model):
     champion_alias: Annotated[Alias, alias_not_reserved("model.championAlias")] = "champion"
     """Alias that is moved to a version once it has held all traffic; empty is never written."""
     provenance: Provenance = Provenance.IF_PRESENT
-    """Whether a version must carry the digest that Linnet's trainer gives."""
+    """Whether a version must carry a digest to check its files against: the one that Linnet's
+    trainer gives, or one by which somebody has adopted it."""
     allow_formats: Annotated[
         Annotated[tuple[ModelFormat, ...], MinLen(1), MaxLen(3), SET],
         ValueIssue((("Pickle", 6),)),

@@ -43,7 +43,7 @@ def wish_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
         {
             "model": spec.model.name,
             "version": version.version,
-            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "digest": version.digest,
             "server": _user_part(spec),
         }
     )
@@ -51,7 +51,7 @@ def wish_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
 
 def content_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
     """Identity of a rejection: what the model computes and how it is served, not its number."""
-    content = version.tags.get(labels.VERSION_CONTENT) or version.tags.get(labels.VERSION_MANIFEST)
+    content = version.tags.get(labels.VERSION_CONTENT) or version.digest
     return names.digest(
         {
             "content": content or f"{spec.model.name}/{version.version}",
@@ -92,6 +92,9 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
         contract.ENV_MODEL_DIR: contract.DEFAULT_MODEL_DIR,
         contract.ENV_ARTIFACT_URI: version.artifact_uri,
         contract.ENV_DIGEST: version.tags.get(labels.VERSION_MANIFEST, ""),
+        contract.ENV_CONTENT_DIGEST: version.tags.get(labels.VERSION_CONTENT, ""),
+        contract.ENV_DATA_DIGEST: version.tags.get(labels.VERSION_DATA, ""),
+        contract.ENV_RUN_ID: version.run_id,
         contract.ENV_PROVENANCE: str(spec.model.provenance),
         contract.ENV_ALLOW_FORMATS: ",".join(spec.model.allow_formats),
     }
@@ -194,7 +197,7 @@ def revision_hash(seen: Observation, version: VersionView) -> str:
         {
             "model": seen.spec.model.name,
             "version": version.version,
-            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "digest": version.digest,
             "template": make_pod_template(seen, version, revision=""),
         }
     )
@@ -213,7 +216,7 @@ def make_controller_revision(seen: Observation, version: VersionView, *, name: s
             "annotations": {
                 labels.MODEL: seen.spec.model.name,
                 labels.REVISION_HASH: full_hash,
-                labels.DIGEST: version.tags.get(labels.VERSION_MANIFEST, ""),
+                labels.DIGEST: version.digest,
             },
             "ownerReferences": _owner(seen),
         },
@@ -222,7 +225,7 @@ def make_controller_revision(seen: Observation, version: VersionView, *, name: s
             "model": seen.spec.model.name,
             "version": version.version,
             "artifactURI": version.artifact_uri,
-            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "digest": version.digest,
             "contentDigest": version.tags.get(labels.VERSION_CONTENT, ""),
             "hash": full_hash,
             "wishKey": wish_key(seen.spec, version),
