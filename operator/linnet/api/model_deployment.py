@@ -374,9 +374,9 @@ class Sticky(Model):
     )
 
     header: Annotated[Text128, MinLen(1)] | None = None
-    """Header that carries the token of the version."""
+    """Header that carries the gateway's token."""
     cookie: Annotated[Text128, MinLen(1)] | None = None
-    """Cookie that carries the token of the version."""
+    """Cookie that carries the gateway's token."""
 
 
 class Hold(Model):
@@ -436,8 +436,9 @@ class Step(Model):
     """The candidate gets this share of the requests, in percent."""
     cohort: Cohort | None = None
     """The candidate gets the requests with a certain header."""
-    sticky: Annotated[Sticky | None, Issue(3)] = None
-    """A client stays with the version that answered it first."""
+    sticky: Annotated[Sticky | None, Issue(1)] = None
+    """A client stays with the version that answered it first. Needs Gateway API's experimental
+    `sessionPersistence`."""
     hold: Hold = Field(default_factory=Hold)
     """How long the step lasts, and what ends it."""
 

@@ -350,12 +350,14 @@ def make_route(
     tester: str | None = None,
     mirror: tuple[str, int] | None = None,
     cohorts: Sequence[tuple[str, str, str]] = (),
+    session: tuple[str, str] | None = None,
 ) -> Manifest:
     """The HTTPRoute with these shares by revision, which sum to 100.
 
     `tester` is the revision that answers requests with `strategy.testHeader`, on a port of its own:
     they are no evidence. `mirror` names the revision that gets copies of so many percent of the
-    requests; `cohorts` are header, value and the revision that answers requests with it.
+    requests; `cohorts` are header, value and the revision that answers requests with it; `session`
+    is the type and name of what keeps a client with its version.
     """
     route = seen.spec.route
     if route is None:
@@ -374,6 +376,9 @@ def make_route(
     # first: a gateway that names its clusters by a rule's place would make them anew, and drop
     # requests, whenever a rule came before them.
     rules = [_rule(route, refs, mirror=mirror)]
+    if session is not None:
+        kind, name = session
+        rules[0] = {**rules[0], "sessionPersistence": {"type": kind, "sessionName": name}}
     for name, value, revision in cohorts:
         ref = {"name": names.cohort(revision), "port": labels.PORT_SERVICE, "weight": 1}
         rules.append(_rule(route, [ref], header=(name, value)))
