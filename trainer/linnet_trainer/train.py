@@ -409,7 +409,11 @@ def _upload(
         target=ready.target,
         samples=(samples, answers.of(chosen)),
         extra=extra,
-        facts={"holdout": dict(ready.facts)},
+        facts={
+            "holdout": dict(ready.facts),
+            "runID": tracker.run_id,
+            "dataDigest": ready.sha256,
+        },
         run_id=tracker.run_id,
         model_id=model_id,
         location=location,

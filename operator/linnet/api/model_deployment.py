@@ -127,7 +127,8 @@ class ModelRef(Model):
     champion_alias: Annotated[Alias, alias_not_reserved("model.championAlias")] = "champion"
     """Alias that is moved to a version once it has held all traffic; empty is never written."""
     provenance: Provenance = Provenance.IF_PRESENT
-    """Whether a version must carry the digest that Linnet's trainer gives."""
+    """Whether a version must carry a digest to check its files against: the one that Linnet's
+    trainer gives, or one by which somebody has adopted it."""
     allow_formats: Annotated[
         Annotated[tuple[ModelFormat, ...], MinLen(1), MaxLen(3), SET],
         ValueIssue((("Pickle", 6),)),
@@ -373,9 +374,9 @@ class Sticky(Model):
     )
 
     header: Annotated[Text128, MinLen(1)] | None = None
-    """Header that carries the token of the version."""
+    """Header that carries the gateway's token."""
     cookie: Annotated[Text128, MinLen(1)] | None = None
-    """Cookie that carries the token of the version."""
+    """Cookie that carries the gateway's token."""
 
 
 class Hold(Model):
@@ -435,8 +436,9 @@ class Step(Model):
     """The candidate gets this share of the requests, in percent."""
     cohort: Cohort | None = None
     """The candidate gets the requests with a certain header."""
-    sticky: Annotated[Sticky | None, Issue(3)] = None
-    """A client stays with the version that answered it first."""
+    sticky: Annotated[Sticky | None, Issue(1)] = None
+    """A client stays with the version that answered it first. Needs Gateway API's experimental
+    `sessionPersistence`."""
     hold: Hold = Field(default_factory=Hold)
     """How long the step lasts, and what ends it."""
 

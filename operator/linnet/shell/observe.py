@@ -289,6 +289,7 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
             _traffic(key, spec, route, service, revisions, world),
             replay=traffic.read_replay(shadow),
         ),
+        sessions_exist=world.sessions_exist,
         shadow=shadow,
         service=service,
         route=route,

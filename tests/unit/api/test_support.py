@@ -59,7 +59,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.server.workers", {"server": {"workers": 2}}),
         ("spec.features", {"features": {}}),
         ("spec.predictionLog", {"predictionLog": {"uri": "s3://a"}}),
-        ("spec.strategy.steps[0].sticky", {"strategy": {"steps": [{"weight": 5, "sticky": {"cookie": "c"}}]}}),
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})
             for kind, value in {

@@ -601,10 +601,11 @@ def _resolved(seen: Observation) -> Condition:
             kinds.MODEL_RESOLVED, Truth.TRUE, Reason.RESOLVED,
             f"{name}, as last read: {_registry_message(seen)}",
         )  # fmt: skip
-    if labels.VERSION_MANIFEST not in version.tags:
+    if not version.digest:
         return _say(
             kinds.MODEL_RESOLVED, Truth.TRUE, Reason.UNVERIFIED,
-            f"{name} has no manifest digest: Linnet did not train it",
+            f"{name} has no manifest digest: Linnet did not train it. The tag "
+            f"`{labels.VERSION_CONTENT}` adopts it",
         )  # fmt: skip
     return _say(kinds.MODEL_RESOLVED, Truth.TRUE, Reason.RESOLVED, name)
 

@@ -106,7 +106,11 @@ def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
 
 
 def _refusal(seen: Observation) -> Finding | None:
-    return admission.finding(seen) or policy.queries_are_raw_and_per_revision(seen.spec)
+    return (
+        admission.finding(seen)
+        or policy.queries_are_raw_and_per_revision(seen.spec)
+        or policy.clients_can_be_kept(seen)
+    )
 
 
 def _facts(status: Status) -> tuple[object, ...]:

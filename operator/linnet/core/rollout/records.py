@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from linnet.api import labels
 from linnet.api.model_deployment import (
     Arm,
     DecidedBy,
@@ -40,13 +39,12 @@ def with_state(seen: Observation, status: Status, state: State, now: datetime) -
 
 def arm_of(seen: Observation, version: VersionView) -> Arm:
     name, full = facts.revision_of(seen, version)
-    digest = version.tags.get(labels.VERSION_MANIFEST)
     return Arm(
         version=version.version,
         revision=name,
         hash=full,
-        digest=digest,
-        provenance="Verified" if digest else "Unverified",
+        digest=version.digest or None,
+        provenance="Verified" if version.digest else "Unverified",
     )
 
 

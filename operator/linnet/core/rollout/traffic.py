@@ -18,6 +18,7 @@ from linnet.api.model_deployment import (
     ModelDeploymentStatus,
     Route,
     StepKind,
+    Sticky,
 )
 from linnet.api.reasons import Reason
 from linnet.core import names
@@ -28,6 +29,9 @@ Manifest = Mapping[str, Any]
 Shares = tuple[tuple[str, int], ...]
 """(revision, percent), champion first; the percents sum to 100."""
 
+COOKIE = "Cookie"
+EVERYTHING: tuple[Manifest, ...] = ({},)
+"""The matches of a rule that names none."""
 RETURNING = (DecisionVerb.ROLL_BACK, DecisionVerb.WITHDRAW)
 
 
@@ -82,6 +86,8 @@ class Extras:
     """The revision that answers the candidate's cohort."""
     replay: tuple[str, int] | None = None
     """As `mirror`, where the champion's server sends the copies."""
+    session: tuple[str, str] | None = None
+    """What keeps a client with its version: `Cookie` or `Header`, and its name."""
 
     @property
     def copies(self) -> tuple[str, int] | None:
@@ -128,7 +134,21 @@ def extras(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Extras:
         copies = (candidate.revision, given.shadow.percent)
         by_champion = step.mirrored_by is MirroredBy.CHAMPION
         return Extras(replay=copies) if by_champion else Extras(mirror=copies)
+    if given is not None and given.sticky is not None:
+        return Extras(session=_session(given.sticky))
     return Extras(cohort=candidate.revision if step.kind is StepKind.COHORT else None)
+
+
+def _session(sticky: Sticky) -> tuple[str, str]:
+    if sticky.cookie is not None:
+        return COOKIE, sticky.cookie
+    return "Header", sticky.header or ""
+
+
+def session_of(route: Manifest) -> tuple[str, str] | None:
+    """What keeps a client with its version behind a route, as it is written."""
+    found = (route["spec"].get("rules") or [{}])[0].get("sessionPersistence")
+    return (found.get("type", COOKIE), found.get("sessionName", "")) if found else None
 
 
 def counted_kinds(status: ModelDeploymentStatus) -> tuple[str, str]:
@@ -188,7 +208,8 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
     if not shares:
         return False
     view = seen.traffic
-    written = Extras(mirror=view.mirror, cohort=view.cohort, replay=view.replay)
+    session = session_of(view.manifest) if view.manifest is not None else None
+    written = Extras(mirror=view.mirror, cohort=view.cohort, replay=view.replay, session=session)
     if written != extras(seen.spec, status):
         return False
     if seen.spec.route is not None:
@@ -201,8 +222,11 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
 def kept_share(seen: Observation, status: ModelDeploymentStatus) -> float | None:
     """The share of the arm on trial that a gateway keeps; None where nobody promises one.
 
-    Without a gateway connections are balanced, not requests.
+    Without a gateway connections are balanced, not requests; where clients stay with their version
+    it is clients.
     """
+    if extras(seen.spec, status).session is not None:
+        return None
     held = held_back(status)
     weight = 100 - held if held else status.step.weight if status.step is not None else None
     if seen.spec.route is None or weight is None or not 0 < weight < 100:

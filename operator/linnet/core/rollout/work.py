@@ -165,17 +165,20 @@ def _route(seen: Observation, status: Status) -> Iterator[Action]:
     rollout = status.candidate.rollout_id if status.candidate is not None else None
     if seen.spec.route is not None:
         weighted = [share for share in shares if share[1] > 0]
-        yield from _apply(
-            resources.make_route(
-                seen,
-                weighted,
-                rollout_id=rollout or "",
-                tester=_tester(seen, status),
-                mirror=traffic.extras(seen.spec, status).mirror,
-                cohorts=_cohorts(seen, status),
-            ),
-            seen.traffic.manifest,
+        extras, known = traffic.extras(seen.spec, status), seen.traffic.manifest
+        wanted = resources.make_route(
+            seen,
+            weighted,
+            rollout_id=rollout or "",
+            tester=_tester(seen, status),
+            mirror=extras.mirror,
+            cohorts=_cohorts(seen, status),
+            session=extras.session,
         )
+        # A live route may have more than is wanted; a session that nobody wants is one thing too
+        # much.
+        left = known is not None and traffic.session_of(known) != extras.session
+        yield from _apply(wanted, None if left else known)
         return
     yield from _apply(
         resources.make_service(seen, revision=traffic.selection(shares)), seen.service
