@@ -92,6 +92,10 @@ NAME = (
 ALIAS = "model.alias must not be 'latest' or 'v<number>': MLflow reserves them"
 CHAMPION_ALIAS = "model.championAlias must not be 'latest' or 'v<number>': MLflow reserves them"
 ALIASES_DIFFER = "model.alias and model.championAlias must differ"
+MODEL_NAME = (
+    "model.name must be a registered model's, of letters, digits, ' ', '.', '_' and '-'; write an "
+    "alias where you would write a stage or a models:/ URI"
+)
 SOURCES = "data must have exactly one of `table`, `feast`, `predictionLog`"
 PIPELINES = "spec must have exactly one of `pipeline`, `module`, `custom`"
 TARGET = (
@@ -221,6 +225,7 @@ TRAINING = [
     training(NAME, {"metadata.name": "a" * 41}, {"metadata.name": "a" * 40}),
     training(NAME, {"metadata.name": "9to5"}, {"metadata.name": "nine-to-5"}),
     training(NAME, {"metadata.name": "delays.v2"}, {"metadata.name": "delays-v2"}),
+    training(MODEL_NAME, {"spec.model.name": "models:/delays/Production"}),
     training(ALIAS, {"spec.model.alias": "latest"}, {"spec.model.alias": "newest"}),
     training(ALIAS, {"spec.model.alias": "v3"}, {"spec.model.alias": ""}),
     training(
@@ -486,6 +491,7 @@ TRAINING = [
 
 DEPLOYMENT = [
     deployment(NAME, {"metadata.name": "a" * 41}, {"metadata.name": "a" * 40}),
+    deployment(MODEL_NAME, {"spec.model.name": "models:/delays@champion"}),
     deployment(ALIAS, {"spec.model.alias": "v1"}, {"spec.model.alias": "vintage"}),
     deployment(
         CHAMPION_ALIAS, {"spec.model.championAlias": "latest"}, {"spec.model.championAlias": ""}

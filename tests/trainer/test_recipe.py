@@ -129,7 +129,7 @@ def test_identity_comes_from_the_environment_where_the_file_lacks_it() -> None:
     ("changes", "told"),
     [
         ({"task": "Clustering"}, "`task: Clustering` is not supported"),
-        ({"search": {"parameters": []}}, "spec.search is not supported"),
+        ({"search": {"parameters": []}}, "`search.parameters` is empty"),
         ({"data": {"weight": "w", "rowId": "i"}}, "spec.data.rowId, spec.data.weight"),
         ({"pipeline": {"calibration": "Isotonic"}}, "spec.pipeline.calibration"),
         ({"pipeline": {"columns": {"text": ["t"]}}}, "spec.pipeline.columns.text"),

@@ -1,5 +1,6 @@
 """What is decided about one TrainingJob, and what is said of it, by tables."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -324,3 +325,18 @@ def test_progress_that_cannot_be_read_stops_nothing() -> None:
     plan = decided(status=NAMED, job=job(), run=seen, created=NOW - timedelta(hours=1))
     assert plan.status.progress is None
     assert plan.status.run is not None
+
+
+def test_a_search_is_told_as_the_run_tells_it_and_stays_when_the_run_cannot_be_read() -> None:
+    best = {"number": 2, "value": "0.71", "parameters": [{"name": "C", "value": "0.3"}]}
+    told = {"completed": 3, "running": 1, "failed": 0, "of": 20, "best": best}
+    progress = {"stage": "Searching", "percent": 26, "message": "3 of 20", "remainingSeconds": 90}
+    tags = {contract.TAG_SEARCH: json.dumps(told), contract.TAG_PROGRESS: json.dumps(progress)}
+    plan = decided(status=NAMED, job=job(), run=run_with(status="RUNNING", **tags))
+    assert plan.status.search is not None
+    assert plan.status.search.model_dump(mode="json", by_alias=True) == told
+    assert plan.status.progress is not None
+    assert plan.status.progress.remaining_seconds == 90
+
+    broken = run_with(status="RUNNING", **{contract.TAG_SEARCH: "{"})
+    assert decided(status=plan.status, job=job(), run=broken).status.search == plan.status.search

@@ -153,8 +153,8 @@ def signal(answers: Given) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(answers.label, dtype=np.float64)
 
 
-def require_scorers(names: Iterable[str]) -> None:
-    """Refuse a metric that scikit-learn does not know."""
+def require_scorers(names: Iterable[str], *, field: str = "gates[].metric") -> None:
+    """Refuse a metric that scikit-learn does not know; `field` of the spec names it."""
     known = get_scorer_names()
     for name in names:
         if name not in known:
@@ -162,7 +162,7 @@ def require_scorers(names: Iterable[str]) -> None:
             hint = f" Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
             raise Refusal(
                 Reason.TRAINER_FAILED,
-                f"`gates[].metric`: scikit-learn has no scorer '{name}'.{hint}",
+                f"`{field}`: scikit-learn has no scorer '{name}'.{hint}",
             )
 
 

@@ -105,7 +105,24 @@ def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pi
         branches.append(("categorical", _encoder(steps), categorical))
     columns = ColumnTransformer(branches, remainder="drop")
     columns.set_output(transform="pandas")
-    return Pipeline([("columns", columns), ("model", estimator)])
+    pipeline = Pipeline([("columns", columns), ("model", estimator)])
+    _set_paths(pipeline, steps)
+    return pipeline
+
+
+def _set_paths(pipeline: Pipeline, steps: Steps) -> None:
+    """Set what a search found, by path from the pipeline or from its estimator."""
+    known = pipeline.get_params() if steps.paths else {}
+    for path, value in steps.paths.items():
+        place = next((each for each in (path, f"model__{path}") if each in known), None)
+        if place is None:
+            near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+            hint = f"Did you mean {_or(near)}?" if near else "Its steps are 'columns' and 'model'"
+            raise Refusal(
+                Reason.UNKNOWN_ESTIMATOR,
+                f"`search.parameters`: the pipeline has no parameter '{path}'. {hint}",
+            )
+        pipeline.set_params(**{place: value})
 
 
 def require_imputed(steps: Steps, inputs: pd.DataFrame, pipeline: Pipeline) -> None:

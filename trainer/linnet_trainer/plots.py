@@ -78,11 +78,16 @@ def _png(plot: Callable[[Evidence, Any], None], evidence: Evidence) -> bytes:
     figure, axes = plt.subplots(figsize=(6, 4.5), layout="tight")
     try:
         plot(evidence, axes)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=80)
-        return buffer.getvalue()
+        return render(figure)
     finally:
         plt.close(figure)
+
+
+def render(figure: Any) -> bytes:
+    """Return a figure of Matplotlib as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()
 
 
 def _probability(evidence: Evidence) -> Any:

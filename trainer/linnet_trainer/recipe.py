@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
+from linnet_trainer.search import Search
+from linnet_trainer.search import parse as parse_search
 
 UNITLESS = (
     "r2",
@@ -110,6 +112,8 @@ class Steps:
     parameters: Mapping[str, Any]
     balance: str = "None"
     task: Task = Task.CLASSIFICATION
+    paths: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the pipeline that a search found, by path (`columns__numeric__…`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +179,8 @@ class Recipe:
     metric: str = "roc_auc"
     """The leading metric where no gate has one; the trainer chooses it by the target."""
 
+    search: Search | None = None
+
     @property
     def task(self) -> Task:
         """What kind of answer the model gives."""
@@ -188,7 +194,19 @@ class Recipe:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of the gates, the first one leading."""
-        return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or (self.metric,)
+        return leading(self.gates) or (self.metric,)
+
+    def led_by(self, metric: str) -> Recipe:
+        """Return the recipe with the metric that leads where no gate and no search names one."""
+        led = replace(self, metric=metric)
+        if led.search is None or led.search.metric:
+            return led
+        return replace(led, search=replace(led.search, metric=led.metrics[0]))
+
+
+def leading(gates: tuple[GateSpec, ...]) -> tuple[str, ...]:
+    """Return the metrics of gates, the first one leading."""
+    return tuple(dict.fromkeys(gate.metric for gate in gates if gate.metric))
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -250,6 +268,7 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
     task = Task(spec.get("task") or Task.CLASSIFICATION)
     validation = _validation(spec.get("validation") or {}, table, task, chosen)
     model = spec["model"]
+    gates = tuple(_gate(gate, table, task, chosen) for gate in spec["gates"])
     experiment = spec.get("experiment") or ""
     if not experiment:
         experiment = chosen["experiment"] = f"{namespace}/{model['name']}"
@@ -264,10 +283,11 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
         table=table,
         steps=_steps(spec["pipeline"], task),
         validation=validation,
-        gates=tuple(_gate(gate, table, task, chosen) for gate in spec["gates"]),
+        gates=gates,
         seed=int(spec.get("seed") or 0),
         chosen=chosen,
         waivers={each["check"]: each["reason"] for each in spec.get("waivers") or ()},
+        search=_search(spec["search"], gates, chosen) if "search" in spec else None,
     )
 
 
@@ -279,7 +299,7 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             Reason.TARGET_NOT_SUPPORTED,
             f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
-    later = [field for field in ("module", "custom", "search") if spec.get(field)]
+    later = [field for field in ("module", "custom") if spec.get(field)]
     data = spec["data"]
     later += [
         f"data.{field}"
@@ -436,6 +456,16 @@ def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, s
         confidence=float(gate.get("confidence") or 0.95),
         unit=Unit(unit),
     )
+
+
+def _search(
+    given: Mapping[str, Any], gates: tuple[GateSpec, ...], chosen: dict[str, str]
+) -> Search:
+    metric = next(iter(leading(gates)), "")
+    if metric and not given.get("metric"):
+        chosen["search.metric"] = metric
+    timeout = parse_duration(given["timeout"]) if given.get("timeout") else None
+    return parse_search(given, metric=metric, timeout=timeout)
 
 
 def _limit(gate: Mapping[str, Any]) -> Limit | None:

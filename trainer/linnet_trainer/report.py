@@ -14,6 +14,7 @@ from linnet_trainer.card import Section
 from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
 from linnet_trainer.gates import figure
 from linnet_trainer.recipe import Check, GateSpec, Recipe, render_time
+from linnet_trainer.search import Search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +84,26 @@ def params(recipe: Recipe) -> dict[str, str]:
             for name, value in sorted(steps.parameters.items())
         },
     }
+    found |= _searched(recipe.search) if recipe.search is not None else {}
     found |= {f"gate.{gate.name}": _asked(gate) for gate in recipe.gates}
     found |= {f"waiver.{check}": reason for check, reason in recipe.waivers.items()}
     return {key: value for key, value in found.items() if value}
+
+
+def _searched(search: Search) -> dict[str, str]:
+    spaces = {
+        f"search.space.{each.name}": f"{each.kind} " + ", ".join(map(str, each.edges))
+        for each in search.parameters
+    }
+    return {
+        "search.metric": search.metric,
+        "search.sampler": search.sampler,
+        "search.pruner": search.pruner,
+        "search.trials": str(search.trials),
+        "search.patience": str(search.patience or ""),
+        "search.timeout": str(search.timeout or ""),
+        **spaces,
+    }
 
 
 def _asked(gate: GateSpec) -> str:
@@ -202,6 +220,18 @@ def sections(
     return tuple(found)
 
 
+def _search(search: Search | None) -> str:
+    if search is None or search.outcome is None or search.outcome.best is None:
+        return "no: the parameters are the spec's"
+    found, best = search.outcome, search.outcome.best
+    values = ", ".join(f"{name} {value}" for name, value in best.parameters.items())
+    return (
+        f"yes: Optuna, {search.sampler}, {found.ended} trials ({found.pruned} pruned) and "
+        f"{found.failed} that failed, each a nested run; best on the folds: trial {best.number} "
+        f"with {search.metric} {best.value:.3f} ({values}); plots `plots/search-*.png`"
+    )
+
+
 def _checklist(
     recipe: Recipe,
     facts: Facts,
@@ -246,7 +276,7 @@ def _checklist(
             "the holdout"
             for name, value in facts.training_scores.items()
         ),
-        "Search": "no: the parameters are the spec's",
+        "Search": _search(recipe.search),
         "Pipeline": f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
         f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only",
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from linnet_trainer import (
 from linnet_trainer.contract import Outcome, Result, Stage
 from linnet_trainer.errors import Refusal
 from linnet_trainer.progress import Progress, say
-from linnet_trainer.recipe import Recipe, render_time
+from linnet_trainer.recipe import Recipe, Steps, render_time
 from linnet_trainer.registry import Tracker
 
 
@@ -90,6 +90,8 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     progress.enter(Stage.LOADING, recipe.table.uri)
     fit.make_estimator(recipe.steps, seed=recipe.seed)
     evaluate.require_scorers(recipe.metrics)
+    if recipe.search is not None and recipe.search.metric:
+        evaluate.require_scorers([recipe.search.metric], field="search.metric")
     tracker.log_params(report.params(recipe))
     rival = champion.load(tracker, folder / "champion", with_model=recipe.compares)
     also = [feature.name for feature in rival.features] if rival and recipe.compares else []
@@ -97,9 +99,12 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     examination.require_columns(recipe, rows)
     progress.enter(Stage.VALIDATING, f"{len(rows)} rows from {rows.files} files")
     ready = _prepare(recipe, rows)
-    recipe = replace(recipe, metric=evaluate.STANDARD[ready.target.kind][0])
-    evaluate.require_fit(recipe.metrics, ready.target.classes)
+    recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
+    sought = [recipe.search.metric] if recipe.search is not None else []
+    evaluate.require_fit([*recipe.metrics, *sought], ready.target.classes)
     _log_data(recipe, ready, tracker)
+    if recipe.search is not None:
+        recipe = _search(recipe, ready, tracker, progress, folder)
     progress.enter(
         Stage.FITTING,
         f"{len(ready.held.training)} rows to train, {len(ready.held.holdout)} held out, "
@@ -156,6 +161,37 @@ def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
     }
     tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
     tracker.log_text(report.environment(), "environment.json")
+
+
+def _search(
+    recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress, folder: Path
+) -> Recipe:
+    """Return the recipe with the parameters that a search over the folds found best."""
+    # Optuna is heavy, and most jobs search nothing.
+    from linnet_trainer import study
+
+    assert recipe.search is not None
+    study.require_space(recipe, recipe.search)
+    return study.run(recipe, _fold_scores(recipe, ready), tracker, progress, folder)
+
+
+def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[float]]:
+    """How a search judges steps: on the folds inside the training part, never on the holdout."""
+    assert recipe.search is not None
+    metric, part = recipe.search.metric, ready.held.training
+    table, codes = ready.table.iloc[part], ready.target.codes[part]
+    values = ready.target.values[part]
+    folds = split.fold(ready.rows, ready.held, codes, recipe)
+
+    def scores(steps: Steps) -> Iterator[float]:
+        pipeline = fit.make_pipeline(steps, ready.inputs.features, seed=recipe.seed)
+        fit.require_imputed(steps, ready.table, pipeline)
+        for training, test in folds:
+            model, _ = fit.fit(pipeline, table.iloc[training], values[training], steps)
+            answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
+            yield evaluate.score(metric, answers, codes[test])
+
+    return scores
 
 
 def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) -> Fitted:

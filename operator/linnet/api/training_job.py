@@ -486,17 +486,17 @@ class Search(Model):
         ),
     )
 
-    engine: Literal["Optuna", "RayTune"] = "Optuna"
+    engine: Annotated[Literal["Optuna", "RayTune"], ValueIssue((("RayTune", 4),))] = "Optuna"
     """Library that searches."""
-    ray: RaySettings | None = None
+    ray: Annotated[RaySettings | None, Issue(4)] = None
     """Where RayTune runs."""
     metric: Annotated[Scorer | None, Computed("the first gate's with a metric")] = None
     """Scorer that is made as great as possible."""
     parameters: Annotated[tuple[SearchParameter, ...], MinLen(1), MaxLen(32), BY_NAME]
     """The hyperparameters."""
     trials: Annotated[int, Ge(1), Le(10000)] = 40
-    """Completed trials of the whole study."""
-    parallelism: Annotated[int, Ge(1), Le(64)] = 1
+    """Trials of the whole study, those that were pruned too."""
+    parallelism: Annotated[int, Ge(1), Le(64), Issue(4)] = 1
     """Pods that search side by side."""
     sampler: Literal["TPE", "Random", "Grid", "CMAES"] = "TPE"
     """How the next trial is chosen."""
@@ -505,8 +505,8 @@ class Search(Model):
     patience: Annotated[int, Ge(1), Le(10000)] | None = None
     """Trials without improvement after which the search ends."""
     timeout: Duration | None = None
-    """Time after which the search ends."""
-    storage: SearchStorage | None = None
+    """Time after which no trial is begun."""
+    storage: Annotated[SearchStorage | None, Issue(4)] = None
     """Database for the study."""
 
 
@@ -719,7 +719,7 @@ class TrainingJobSpec(Model):
     """Your own trainer image."""
     validation: Validation = Validation()
     """How the model is judged before anybody trusts it."""
-    search: Annotated[Search | None, Issue(4)] = None
+    search: Search | None = None
     """A search over hyperparameters."""
     gates: Annotated[tuple[Gate, ...], MinLen(1), MaxLen(16), BY_NAME]
     """What the model must be able to do before a version is registered."""
@@ -812,11 +812,11 @@ class SearchStatus(Model):
     """How far the search is."""
 
     completed: Count = Field(default_factory=lambda: 0)
-    """Trials that ended."""
+    """Trials that ended, pruned ones too."""
     running: Count = Field(default_factory=lambda: 0)
     """Trials that run."""
     failed: Count = Field(default_factory=lambda: 0)
-    """Trials that failed."""
+    """Trials whose parameters could not be fitted, and those that were lost with their pod."""
     of: Count = Field(default_factory=lambda: 0)
     """Trials that were asked for."""
     best: BestTrial | None = None
