@@ -66,6 +66,9 @@ def params(recipe: Recipe) -> dict[str, str]:
         "data.target": table.target,
         "data.timestamp": table.timestamp,
         "data.groups": table.groups,
+        "data.positiveClass": table.positive,
+        "data.weight": table.weight,
+        "data.rowId": table.row_id,
         "data.window.from": render_time(table.start) if table.start else "",
         "data.window.until": render_time(table.until) if table.until else "",
         "seed": str(recipe.seed),
@@ -278,7 +281,8 @@ def _checklist(
         ),
         "Search": _search(recipe.search),
         "Pipeline": f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
-        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only",
+        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only"
+        + (f", weighted by `{recipe.table.weight}`" if recipe.table.weight else ""),
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
         "`environment.json`",
         "Versioned": f"content digest `{facts.content_digest[:23]}`",
