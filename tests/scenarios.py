@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from simulation import NAMESPACE, ROUTED, Simulation, offer
@@ -58,17 +60,25 @@ ON_PROBATION: Manifest = {
         ],
     },
 }
+HELD_BACK: Manifest = {
+    **WITH_GATEWAY,
+    "strategy": {**QUICK["strategy"], "holdback": {"percent": 10, "duration": "30s"}},
+}
 WITHOUT_GATEWAY: Manifest = {key: value for key, value in WITH_GATEWAY.items() if key != "route"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """What users do, each deed when its moment has come, and when the story is over."""
+    """What users do, each deed when its moment has come, and when the story is over.
+
+    The opening is told before anything is interrupted: other stories are about it.
+    """
 
     deeds: tuple[tuple[Moment, Deed], ...]
     end: Moment
     spec: Mapping[str, Any]
     from_nothing: bool = False
+    opening: tuple[tuple[Moment, Deed], ...] = ()
 
 
 def at_weight(weight: int, version: str) -> Moment:
@@ -123,6 +133,25 @@ def returned(version: str) -> Moment:
         return champion.get("version") == version and promoted(version)(s)
 
     return there
+
+
+def held_back(s: Simulation) -> bool:
+    """Every gateway gives the old champion its share after a promotion."""
+    return bool((s.status.get("holdback") or {}).get("since"))
+
+
+def alone(version: str) -> Moment:
+    """A version has all traffic again after a share was held back."""
+
+    def there(s: Simulation) -> bool:
+        over = bool((s.status.get("holdback") or {}).get("ended"))
+        return over and promoted(version)(s)
+
+    return there
+
+
+def nothing(s: Simulation) -> None:
+    """The deed of a moment that is only waited for."""
 
 
 def worse(version: str) -> Deed:
@@ -180,6 +209,18 @@ STORIES: dict[str, Story] = {
         end=returned("1"),
         spec=ON_PROBATION,
     ),
+    "a share that is held back": Story(
+        opening=((at_once, offered("2")), (at_weight(100, "2"), nothing)),
+        deeds=(),
+        end=alone("2"),
+        spec=HELD_BACK,
+    ),
+    "a holdback that fails": Story(
+        opening=((at_once, offered("2")), (held_back, nothing)),
+        deeds=((at_once, worse("2")),),
+        end=returned("1"),
+        spec=HELD_BACK,
+    ),
     "a shadow and then weights": _story((at_once, offered("2")), end=promoted("2"), spec=SHADOWED),
     "a shadow by the champion": _story((at_once, offered("2")), end=promoted("2"), spec=REPLAYED),
     "a disagreement by replicas": _story(
@@ -203,16 +244,23 @@ def begin(story: Story) -> Simulation:
         assert simulation.run(60, promoted("1")), simulation.message("Ready")
         simulation.run(5)
     simulation.invariants.append(keep)
+    _tell(simulation, story.opening)
     return simulation
 
 
 def tell(simulation: Simulation, story: Story, *, limit: int = 400) -> None:
     """Let the story happen, then let everything come to rest."""
-    for moment, deed in story.deeds:
-        assert simulation.run(limit, moment), simulation.message("Progressing")
-        deed(simulation)
+    _tell(simulation, story.deeds, limit=limit)
     assert simulation.run(limit, story.end), simulation.message("Progressing")
     simulation.run(60)
+
+
+def _tell(
+    simulation: Simulation, deeds: tuple[tuple[Moment, Deed], ...], *, limit: int = 400
+) -> None:
+    for moment, deed in deeds:
+        assert simulation.run(limit, moment), simulation.message("Progressing")
+        deed(simulation)
 
 
 def children(simulation: Simulation) -> set[tuple[str, str]]:
@@ -251,10 +299,16 @@ def settles(simulation: Simulation, *, after: float) -> None:
     assert simulation.unanswered == 0
 
 
+@cache
+def _begun(name: str) -> Simulation:
+    return begin(STORIES[name])
+
+
 def interrupted(name: str, after: int, *, lost: bool) -> Simulation:
     """The story with one interruption after that many writes."""
     story = STORIES[name]
-    simulation = begin(story)
+    # Making the world before a story takes longer than most stories: it is made once.
+    simulation = copy.deepcopy(_begun(name))
     if lost:
         simulation.cluster.lose_after = after
     else:

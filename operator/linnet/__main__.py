@@ -196,6 +196,7 @@ async def _world(
         queue=queue,
         settings=settings,
         routes_exist=await _can_list(cluster, "HTTPRoute", settings),
+        sessions_exist=await cluster.has_field("HTTPRoute", "sessionPersistence"),
         gateways_readable=not settings.namespaces and await _can_list(cluster, "Gateway", settings),
     )
 

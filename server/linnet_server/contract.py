@@ -46,6 +46,10 @@ ENV_ARTIFACT_URI: Final = "LINNET_ARTIFACT_URI"
 ENV_DIGEST: Final = "LINNET_DIGEST"
 """sha256 of `linnet/manifest.json` as the version's tag says it, with or without `sha256:`; may be
 empty."""
+ENV_CONTENT_DIGEST: Final = "LINNET_CONTENT_DIGEST"
+ENV_DATA_DIGEST: Final = "LINNET_DATA_DIGEST"
+ENV_RUN_ID: Final = "LINNET_RUN_ID"
+"""What else the registry records of the version; what is empty is not compared."""
 ENV_PROVENANCE: Final = "LINNET_PROVENANCE"
 ENV_ALLOW_FORMATS: Final = "LINNET_ALLOW_FORMATS"
 """Comma-separated formats; empty means Plan,Skops."""
@@ -98,6 +102,7 @@ FORMAT_PICKLE: Final = "Pickle"
 # Files, relative to the model directory or to the logged model.
 
 MANIFEST_FILE: Final = "linnet/manifest.json"
+MLMODEL_FILE: Final = "MLmodel"
 SAMPLES_FILE: Final = "linnet/samples.json"
 PROFILE_FILE: Final = "linnet/profile.json"
 SKOPS_FILE: Final = "model.skops"

@@ -2,7 +2,9 @@
 
 The init container runs this with credentials; the server beside it has none and reads what lies
 here. The chain of trust: the version's tag names the sha256 of `linnet/manifest.json`, the manifest
-names the sha256 of every file.
+names the sha256 of every file. What the manifest says of content, data, run and columns must be
+what the registry records of the version. A model that Linnet did not train has no manifest tag; it
+is adopted by a tag with the digest of its own two files.
 """
 
 import hashlib
@@ -24,12 +26,15 @@ STAGING = ".incoming"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the revision asks for; `digest` is in hex and may be empty."""
+    """What the revision asks for; digests are in hex, and each of the record may be empty."""
 
     name: str
     version: str
     uri: str
     digest: str
+    content: str
+    data: str
+    run: str
     required: bool
     formats: tuple[str, ...]
     target: Path
@@ -74,12 +79,19 @@ def parse_wish(environment: Mapping[str, str]) -> Wish:
         name=environment.get(contract.ENV_MODEL_NAME, ""),
         version=environment.get(contract.ENV_MODEL_VERSION, ""),
         uri=environment.get(contract.ENV_ARTIFACT_URI, "").strip(),
-        digest=environment.get(contract.ENV_DIGEST, "").strip().lower().removeprefix("sha256:"),
+        digest=_hex(environment.get(contract.ENV_DIGEST, "")),
+        content=_hex(environment.get(contract.ENV_CONTENT_DIGEST, "")),
+        data=_hex(environment.get(contract.ENV_DATA_DIGEST, "")),
+        run=environment.get(contract.ENV_RUN_ID, "").strip(),
         required=provenance == contract.PROVENANCE_REQUIRED,
         formats=tuple(name.strip() for name in formats.split(",") if name.strip())
         or contract.DEFAULT_ALLOW_FORMATS,
         target=Path(environment.get(contract.ENV_MODEL_DIR) or contract.DEFAULT_MODEL_DIR),
     )
+
+
+def _hex(digest: object) -> str:
+    return str(digest).strip().lower().removeprefix("sha256:")
 
 
 def fetch(wish: Wish) -> dict[str, str]:
@@ -88,7 +100,7 @@ def fetch(wish: Wish) -> dict[str, str]:
     Whoever reads the folder sees the old files or the new ones: `model.json` goes first and comes
     last. The target may be a mount point, so files move into it and it never moves itself.
     """
-    if wish.required and not wish.digest:
+    if wish.required and not (wish.digest or wish.content):
         raise FetchError(
             ExitCode.PROVENANCE_MISMATCH,
             f"{_version(wish)} carries no tag `linnet.dev/manifest-sha256`, "
@@ -102,7 +114,8 @@ def fetch(wish: Wish) -> dict[str, str]:
     staging.mkdir(parents=True)
     try:
         store = stores.open_store(wish.uri)
-        if store.get(contract.MANIFEST_FILE, staging / contract.MANIFEST_FILE):
+        adopted = bool(wish.content) and not wish.digest
+        if not adopted and store.get(contract.MANIFEST_FILE, staging / contract.MANIFEST_FILE):
             summary = _fetch_with_manifest(wish, store, staging)
         else:
             summary = _fetch_without_manifest(wish, store, staging)
@@ -122,6 +135,7 @@ def _fetch_with_manifest(wish: Wish, store: stores.Store, staging: Path) -> dict
         )
     manifest = _parse(wish, staging)
     _check_format(wish, manifest)
+    _check_record(wish, manifest)
     for path, expected in sorted(manifest.files.items()):
         if path == contract.MANIFEST_FILE:
             continue
@@ -130,7 +144,7 @@ def _fetch_with_manifest(wish: Wish, store: stores.Store, staging: Path) -> dict
                 ExitCode.ARTIFACT_MISSING, f"'{path}' of {_version(wish)} is not at {wish.uri}"
             )
         actual = sha256_of(staging / path)
-        if actual != str(expected).lower().removeprefix("sha256:"):
+        if actual != _hex(expected):
             raise FetchError(
                 ExitCode.PROVENANCE_MISMATCH,
                 f"'{path}' of {_version(wish)} has sha256 {actual}, "
@@ -141,6 +155,7 @@ def _fetch_with_manifest(wish: Wish, store: stores.Store, staging: Path) -> dict
             ExitCode.PROVENANCE_MISMATCH,
             f"the manifest of {_version(wish)} names no sha256 for '{manifest.model_file}'",
         )
+    _check_signature(wish, manifest, staging / contract.MLMODEL_FILE)
     verified = contract.PROVENANCE_VERIFIED if wish.digest else contract.PROVENANCE_UNVERIFIED
     return _write_summary(
         wish, staging, manifest, digest=digest, content=manifest.content_digest, provenance=verified
@@ -148,7 +163,7 @@ def _fetch_with_manifest(wish: Wish, store: stores.Store, staging: Path) -> dict
 
 
 def _fetch_without_manifest(wish: Wish, store: stores.Store, staging: Path) -> dict[str, str]:
-    if not store.get("MLmodel", staging / "MLmodel"):
+    if not store.get(contract.MLMODEL_FILE, staging / contract.MLMODEL_FILE):
         raise FetchError(
             ExitCode.ARTIFACT_MISSING,
             f"there is no model at {wish.uri}, where {_version(wish)} should be",
@@ -160,7 +175,7 @@ def _fetch_without_manifest(wish: Wish, store: stores.Store, staging: Path) -> d
             f"but there is no linnet/manifest.json at {wish.uri}",
         )
     try:
-        document = manifests.from_mlmodel((staging / "MLmodel").read_bytes())
+        document = manifests.from_mlmodel((staging / contract.MLMODEL_FILE).read_bytes())
     except manifests.NotServable as error:
         raise FetchError(
             ExitCode.NOT_SERVABLE, f"{_version(wish)} cannot be served: {error}"
@@ -174,14 +189,65 @@ def _fetch_without_manifest(wish: Wish, store: stores.Store, staging: Path) -> d
             ExitCode.ARTIFACT_MISSING,
             f"'{manifest.model_file}' of {_version(wish)} is not at {wish.uri}",
         )
-    content = f"sha256:{sha256_of(staging / manifest.model_file)}"
+    content = adoption_digest(staging, manifest.model_file)
+    if wish.content and content != wish.content:
+        raise FetchError(
+            ExitCode.PROVENANCE_MISMATCH,
+            f"{_version(wish)} has content digest {content}, but the registry's tag "
+            f"`linnet.dev/content-digest` says {wish.content}",
+        )
     return _write_summary(
         wish,
         staging,
         manifest,
         digest="",
-        content=content,
-        provenance=contract.PROVENANCE_UNVERIFIED,
+        content=f"sha256:{content}",
+        provenance=(
+            contract.PROVENANCE_VERIFIED if wish.content else contract.PROVENANCE_UNVERIFIED
+        ),
+    )
+
+
+def adoption_digest(folder: Path, model_file: str) -> str:
+    """The digest, in hex, of a model that Linnet did not train: over what is read of it."""
+    lines = [
+        f"{sha256_of(folder / path)}  {path}\n" for path in (contract.MLMODEL_FILE, model_file)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _check_record(wish: Wish, manifest: manifests.Manifest) -> None:
+    """What a manifest says of itself must be what the registry records of the version."""
+    for what, told, recorded in (
+        ("content digest", _hex(manifest.content_digest), wish.content),
+        ("data digest", _hex(manifest.data_digest), wish.data),
+        ("run", manifest.run_id, wish.run),
+    ):
+        if told and recorded and told != recorded:
+            raise FetchError(
+                ExitCode.PROVENANCE_MISMATCH,
+                f"the manifest of {_version(wish)} says {what} {told}, "
+                f"but the registry records {recorded}",
+            )
+
+
+def _check_signature(wish: Wish, manifest: manifests.Manifest, mlmodel: Path) -> None:
+    """The signature that the registry shows to people must be the columns that are served."""
+    if not mlmodel.exists():
+        return
+    try:
+        columns = manifests.signature_of(mlmodel.read_bytes())
+    except (manifests.NotServable, manifests.InvalidManifest) as error:
+        raise FetchError(
+            ExitCode.PROVENANCE_MISMATCH, f"the signature of {_version(wish)}: {error}"
+        ) from error
+    if columns is None or columns == manifest.columns:
+        return
+    theirs, ours = set(columns), set(manifest.columns)
+    names = sorted({column.name for column in theirs ^ ours}) or ["their order"]
+    raise FetchError(
+        ExitCode.PROVENANCE_MISMATCH,
+        f"the signature of {_version(wish)} differs from its manifest in: {', '.join(names)}",
     )
 
 
@@ -268,13 +334,14 @@ def already_there(wish: Wish) -> dict[str, str] | None:
             return None
         manifest = manifests.parse((wish.target / contract.MANIFEST_FILE).read_bytes())
         _check_format(wish, manifest)
+        _check_record(wish, manifest)
         kept = [
             path
             for path in manifest.files
             if path.startswith("linnet/") or path == manifest.model_file
         ]
         for path in kept:
-            expected = str(manifest.files[path]).lower().removeprefix("sha256:")
+            expected = _hex(manifest.files[path])
             if path != contract.MANIFEST_FILE and sha256_of(wish.target / path) != expected:
                 return None
     except (OSError, ValueError, KeyError, TypeError):

@@ -48,6 +48,9 @@ class Manifest:
     threshold: float | None
     files: Mapping[str, str]
     content_digest: str
+    data_digest: str
+    run_id: str
+    """Of what it was trained on, and the run that did; empty where an older trainer wrote it."""
 
 
 def parse(text: bytes) -> Manifest:
@@ -84,6 +87,8 @@ def parse(text: bytes) -> Manifest:
         threshold=None if threshold is None else float(threshold),
         files=files,
         content_digest=str(document.get("contentDigest") or ""),
+        data_digest=str(document.get("dataDigest") or ""),
+        run_id=str(document.get("runID") or ""),
     )
 
 
@@ -135,12 +140,10 @@ _MLFLOW_TYPES: dict[str, ColumnType] = {
 
 def from_mlmodel(text: bytes) -> dict[str, Any]:
     """Make a manifest document for a model that Linnet did not train; raise NotServable."""
-    import yaml
-
+    document = _read_mlmodel(text)
     try:
-        document = yaml.safe_load(text)
         flavors = dict(document.get("flavors") or {})
-    except (yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise NotServable(f"the model's MLmodel file cannot be read: {error}") from error
     flavor = flavors.get("sklearn")
     if not isinstance(flavor, dict):
@@ -163,6 +166,25 @@ def from_mlmodel(text: bytes) -> dict[str, Any]:
         "files": {},
         "contentDigest": "",
     }
+
+
+def signature_of(text: bytes) -> tuple[Column, ...] | None:
+    """The columns of an `MLmodel` file's signature; None without one.
+
+    Raises:
+        NotServable: the file or its signature cannot be read.
+    """
+    signature = _read_mlmodel(text).get("signature")
+    return _columns(_signature_columns(signature)) if signature else None
+
+
+def _read_mlmodel(text: bytes) -> dict[str, Any]:
+    import yaml
+
+    try:
+        return dict(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise NotServable(f"the model's MLmodel file cannot be read: {error}") from error
 
 
 def _signature_columns(signature: Any) -> list[dict[str, Any]]:

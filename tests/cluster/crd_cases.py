@@ -145,6 +145,7 @@ LAST_HOLD = "`hold` of the step with weight 100 takes only `minDuration`"
 SHADOW_FIRST = "`shadow` and `cohort` steps must come before the first weight"
 ASCEND = "weights must strictly ascend"
 NEED_ROUTE = "strategy: `cohort`, `sticky` and `testHeader` need `route`"
+HOLDBACK_ROUTE = "strategy.holdback needs `route`: without one a share is a number of pods"
 NEED_LOG = (
     "analysis.metrics: `labelledOutcome`, `pairedOutcome` and `pairedScore` need `predictionLog`"
 )
@@ -647,6 +648,11 @@ DEPLOYMENT = [
         {"spec.strategy.testHeader": {"name": "x-test", "value": "1"}},
         ROUTE | {"spec.strategy.testHeader": {"name": "x-test", "value": "1"}},
     ),
+    deployment(
+        HOLDBACK_ROUTE,
+        {"spec.strategy.holdback": {"percent": 5, "duration": "1h"}},
+        ROUTE | {"spec.strategy.holdback": {"percent": 5, "duration": "1h"}},
+    ),
     deployment(NEED_LOG, metric(labelledOutcome={}), PREDICTION_LOG | metric(labelledOutcome={})),
     deployment(
         NEED_SHADOW,
@@ -861,6 +867,15 @@ class Form:
 
 def _form(kind: str, path: str, *, refused: tuple[Any, ...], accepted: tuple[Any, ...]) -> Form:
     return Form(kind=kind, path=path, refused=refused, accepted=accepted)
+
+
+def _held_back(**holdback: Any) -> dict[str, Any]:
+    """A spec with a route, which a holdback needs."""
+    return {
+        "model": {"name": "delays"},
+        "route": ROUTE["spec.route"],
+        "strategy": {"holdback": holdback},
+    }
 
 
 TJOB, MDEP, DRIFT = "TrainingJob", "ModelDeployment", "DriftPolicy"
@@ -1105,9 +1120,9 @@ FORMS = (
     ),
     _form(
         MDEP,
-        "spec.strategy.holdback",
-        refused=({"percent": 21, "duration": "24h"}, {"percent": 5}),
-        accepted=({"percent": 20, "duration": "24h"},),
+        "spec",
+        refused=(_held_back(percent=21, duration="24h"), _held_back(percent=5)),
+        accepted=(_held_back(percent=20, duration="24h"),),
     ),
     _form(
         MDEP,

@@ -270,6 +270,14 @@ def test_a_second_install_gets_a_conflict_unless_it_takes_over(real: Cluster) ->
     real.run(second, identity="adapters/two")
 
 
+def test_a_kinds_fields_are_known(real: Cluster) -> None:
+    async def use(cluster: KubernetesCluster, namespace: str) -> None:
+        assert await cluster.has_field("Deployment", "revisionHistoryLimit")
+        assert not await cluster.has_field("Deployment", "sessionPersistence")
+
+    real.run(use)
+
+
 def test_a_server_that_does_not_answer_is_unavailable() -> None:
     async def main() -> None:
         settings = client.Configuration()

@@ -117,6 +117,36 @@ def test_cohorts_are_answered_by_their_version_until_a_person_decides(world: Wor
 
 
 @beside
+def test_a_share_is_held_back_until_another_version_is_asked_for(world: World) -> None:
+    place = world.place("holdback")
+    place.serving(strategy={"holdback": {"percent": 20, "duration": "10m"}})
+    traffic = place.traffic(rate=15)
+    second = place.register()
+    place.is_champion(second, seconds=300)
+
+    def kept(obj: Manifest) -> bool:
+        told = {each["version"]: each["weight"] for each in obj["status"].get("traffic", ())}
+        return told == {second: 80, "1": 20}
+
+    obj = place.until("ModelDeployment", "serve", "version 1 keeps its share", kept)
+    assert says(obj, "Ready", "True", "Probation"), place.explain()
+    before, blocks = traffic.total("1"), obj["status"]["analysis"]["blocks"]
+
+    def goes_on(each: Manifest) -> bool:
+        return bool(each["status"]["analysis"]["blocks"] > blocks)
+
+    place.until("ModelDeployment", "serve", "both are compared", goes_on)
+    assert traffic.total("1") > before
+    third = place.register()
+    place.until(
+        "ModelDeployment", "serve", "the share is given back for version 3",
+        lambda each: bool(each["status"].get("candidate")),
+    )  # fmt: skip
+    place.is_champion(third, seconds=300)
+    traffic.has_no_failure()
+
+
+@beside
 def test_a_slow_candidate_is_rolled_back_by_its_latency(world: World) -> None:
     place = world.place("latency")
     place.serving(analysis={"metrics": [ERRORS, {"name": "latency", "latencyHistogram": {}}]})

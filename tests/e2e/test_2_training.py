@@ -160,6 +160,36 @@ def test_a_trainer_that_is_killed_leaves_one_version(world: World) -> None:
 
 
 @beside
+def test_a_search_over_two_pods_outlives_the_one_that_serves_it(world: World) -> None:
+    place = world.place("search")
+    space = [{"name": "C", "logUniform": {"min": "0.001", "max": "10"}}]
+    with world.trainers:
+        place.train(
+            "search", backoffLimit=4,
+            search={"parallelism": 2, "trials": 12, "sampler": "Random", "parameters": space},
+        )  # fmt: skip
+        obj = place.until(
+            "TrainingJob", "search", "two trials ended",
+            lambda obj: obj.get("status", {}).get("search", {}).get("completed", 0) >= 2,
+            seconds=240,
+        )  # fmt: skip
+        first = f"{obj['status']['jobName']}-0-"
+        pod = next(
+            name
+            for each in _trainer(place, "search")
+            if (name := each["metadata"]["name"]).startswith(first)
+        )
+        place.api.delete("Pod", place.namespace, pod, grace=0)
+        obj = place.is_complete("search", seconds=300)
+    found = obj["status"]["search"]
+    assert found["of"] == 12 <= found["completed"] <= 13, place.explain()
+    assert found["failed"] <= 1, "a lost pod loses its running trial and no more"
+    assert found["best"]["parameters"][0]["name"] == "C"
+    versions = world.registry.versions(place.model)
+    assert [each["version"] for each in versions] == ["1"] == [obj["status"]["version"]]
+
+
+@beside
 def test_suspend_deadline_and_ttl(world: World) -> None:
     place = world.place("life")
     # A suspended job has no pod; it trains when it is resumed, and its Job goes with the TTL.

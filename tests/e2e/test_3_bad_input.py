@@ -108,19 +108,16 @@ def test_a_model_that_does_not_exist_is_named_and_found_later(world: World) -> N
     )
 
 
-HOLDBACK = {"percent": 5, "duration": "1h"}
-
-
 @beside
 def test_fields_of_later_versions_are_refused_by_name(world: World) -> None:
     place = world.place("later")
     place.register()
-    place.apply(place.model_deployment("early", strategy={"holdback": HOLDBACK}))
+    place.apply(place.model_deployment("early", server={"workers": 2}))
     place.has_condition(
         "ModelDeployment", "early", "Stalled", "True", "NotYetSupported",
-        "spec.strategy.holdback is not supported by this version of Linnet",
+        "spec.server.workers is not supported by this version of Linnet",
     )  # fmt: skip
-    place.has_event("early", "NotYetSupported", "spec.strategy.holdback")
+    place.has_event("early", "NotYetSupported", "spec.server.workers")
     assert place.all("Deployment") == []
 
     place.apply(place.drift_policy("early", notify=[{"name": "call", "urlSecretName": "hook"}]))

@@ -52,7 +52,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         log.unlink(missing_ok=True)
         uri = source if isinstance(source, str) else f"file://{source}"
         monkeypatch.setenv("LINNET_ARTIFACT_URI", uri)
-        for name in ("DIGEST", "PROVENANCE", "ALLOW_FORMATS"):
+        record = ("DIGEST", "CONTENT_DIGEST", "DATA_DIGEST", "RUN_ID")
+        for name in (*record, "PROVENANCE", "ALLOW_FORMATS"):
             monkeypatch.setenv(f"LINNET_{name}", settings.get(name.lower(), ""))
         return Fetched(target, fetch.main(), log)
 
@@ -155,6 +156,68 @@ def test_a_required_record_that_is_not_there_is_a_mismatch(run: Any, artifact: P
         f"{VERSION} carries no tag `linnet.dev/manifest-sha256`, "
         "which `model.provenance: Required` asks for"
     )
+
+
+RECORD = {"dataDigest": "sha256:" + "d" * 64, "runID": "run-1"}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "what", "told"),
+    [
+        ({"content_digest": "sha256:" + "e" * 64}, "content digest", "c" * 64),
+        ({"data_digest": "e" * 64}, "data digest", "d" * 64),
+        ({"run_id": "run-2"}, "run", "run-1"),
+    ],
+)
+def test_a_manifest_that_the_registry_contradicts_is_a_mismatch(
+    run: Any, own_artifact: Path, recorded: dict[str, str], what: str, told: str
+) -> None:
+    digest = write_manifest(own_artifact, **RECORD)
+    right = {"content_digest": "c" * 64, "data_digest": "d" * 64, "run_id": "run-1"}
+    assert run(own_artifact, digest=digest, provenance="Required", **right).code == 0
+    done = run(own_artifact, digest=digest, **{**right, **recorded})
+    assert done.code == 10
+    value = next(iter(recorded.values())).removeprefix("sha256:")
+    assert done.sentence == (
+        f"the manifest of {VERSION} says {what} {told}, but the registry records {value}"
+    )
+
+
+def test_a_manifest_of_an_older_trainer_says_less(run: Any, artifact: Path) -> None:
+    done = run(artifact, digest=manifest_digest(artifact), data_digest="e" * 64, run_id="run-2")
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"type": "string"}, "distance"),
+        ({"name": "miles"}, "distance, miles"),
+        ({"required": False}, "distance"),
+        (None, "their order"),
+    ],
+)
+def test_a_signature_that_is_not_what_is_served_is_a_mismatch(
+    run: Any, own_artifact: Path, change: dict[str, Any] | None, words: str
+) -> None:
+    entries: list[dict[str, Any]] = [
+        {"type": "double", "name": "distance", "required": True},
+        {"type": "double", "name": "temp", "required": False},
+        {"type": "string", "name": "carrier", "required": True},
+    ]
+
+    def signed() -> str:
+        text = yaml.safe_dump({"signature": {"inputs": json.dumps(entries)}})
+        (own_artifact / "MLmodel").write_text(text)
+        return write_manifest(own_artifact)
+
+    assert run(own_artifact, digest=signed()).code == 0
+    entries[0].update(change or {})
+    if change is None:
+        entries.reverse()
+    done = run(own_artifact, digest=signed())
+    assert done.code == 10
+    assert done.sentence == f"the signature of {VERSION} differs from its manifest in: {words}"
 
 
 def test_a_tag_without_a_manifest_is_a_mismatch(run: Any, own_artifact: Path) -> None:
@@ -286,6 +349,21 @@ def test_a_foreign_model_is_served_by_its_mlmodel_file(run: Any, foreign: Path) 
 
 def test_a_foreign_model_is_refused_where_provenance_is_required(run: Any, foreign: Path) -> None:
     assert run(foreign, provenance="Required").code == 10
+
+
+def test_a_foreign_model_is_adopted_by_the_digest_of_its_files(run: Any, foreign: Path) -> None:
+    digest = run(foreign).summary["contentDigest"]
+    done = run(foreign, content_digest=digest, provenance="Required")
+    assert (done.code, done.sentence) == (0, "")
+    assert (done.summary["provenance"], done.summary["contentDigest"]) == ("Verified", digest)
+
+    inputs = json.dumps([*SIGNATURE[1:], SIGNATURE[0]])
+    (foreign / "MLmodel").write_text(yaml.safe_dump(mlmodel(signature={"inputs": inputs})))
+    done = run(foreign, content_digest=digest)
+    assert done.code == 10
+    assert done.sentence.endswith(
+        f"but the registry's tag `linnet.dev/content-digest` says {digest.removeprefix('sha256:')}"
+    )
 
 
 def test_a_foreign_model_with_a_tensor_signature_has_numbered_columns(

@@ -81,6 +81,26 @@ def test_a_regression_has_no_classes_to_stratify_by_and_no_margin_without_a_unit
     assert parse({**rows, "gates": [{"name": "g", **mae, "metric": "r2"}]}).gates[0].margin == 0.02
 
 
+SPACE = {"parameters": [{"name": "C", "logUniform": {"min": "0.1", "max": "9"}}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "searched"),
+    [
+        ({"search": SPACE}, "roc_auc"),
+        ({"search": {**SPACE, "metric": "f1"}}, "f1"),
+        ({"search": SPACE, "gates": [{"name": "s", "size": {"maximum": "1Mi"}}]}, "r2"),
+    ],
+)
+def test_a_search_follows_its_own_metric_then_the_gates_then_the_targets(
+    changes: dict[str, Any], searched: str
+) -> None:
+    found = parse(changes).led_by("r2").search
+
+    assert found is not None
+    assert found.metric == searched
+
+
 def test_what_the_operator_has_filled_in_stands() -> None:
     found = parse(
         {

@@ -42,7 +42,8 @@ def test_a_job_leaves_a_version_with_everything_that_lies_with_it(
     document = json.loads(blob)
     assert version.tags[contract.TAG_MANIFEST] == manifest.sha256(blob)
     assert version.tags[contract.TAG_CONTENT] == document["contentDigest"] == result.content_digest
-    assert version.tags[contract.TAG_DATA] == result.data_sha256
+    assert version.tags[contract.TAG_DATA] == document["dataDigest"] == result.data_sha256
+    assert version.run_id == document["runID"] == result.run_id
     assert version.tags[contract.TAG_JOB_UID] == "uid-job-1"
     assert version.tags[contract.TAG_TRAINED_UNTIL] == result.trained_until
     assert document["files"] == {

@@ -229,8 +229,10 @@ class Tried:
         self.kept: dict[int, trials.Trial] = {}
         kept: Any = self
         given = recipe({"validation": {"folds": 6}})
-        self.searcher = study.Searcher(given, spec, scores, kept, pod=0)
-        self.searcher.restore()
+        self.searcher = study.Searcher(
+            given, spec, scores, kept, pod=0, url="", folder=Path("unused")
+        )
+        self.searcher.open()
 
     def begin(self, trial: trials.Trial) -> str:
         self.kept[trial.number] = trial
@@ -254,7 +256,7 @@ def test_every_sampler_searches_and_grid_tries_every_point_once(sampler: str) ->
     tried = Tried(spec, lambda steps: iter([float(steps.parameters["C"])] * 6))
     for _ in range(spec.of):
         tried.searcher.try_one()
-    standing = study.assess(spec, tried.searcher.study.trials)
+    standing = tried.searcher.standing()
 
     assert standing.ended == 6
     assert standing.best is not None
@@ -276,7 +278,7 @@ def test_a_poor_trial_is_ended_before_its_last_fold(pruner: str) -> None:
     tried = Tried(spec, scores)
     for _ in range(12):
         tried.searcher.try_one()
-    standing = study.assess(spec, tried.searcher.study.trials)
+    standing = tried.searcher.standing()
 
     assert (standing.pruned > 0) is (pruner != "None")
     assert (len(fitted) < 72) is (pruner != "None")

@@ -3,7 +3,7 @@
 from linnet.ports import Rejected
 from simulation import NAMESPACE, ROUTED, Simulation, offer, serving
 
-HOLDBACK = {"percent": 5, "duration": "1h"}
+LATER = {"replicas": 2, "workers": 2}
 
 
 def promoted(version: str):
@@ -249,14 +249,14 @@ def test_a_candidate_that_crash_loops_under_traffic_goes_back_at_once() -> None:
 def test_a_field_that_is_not_live_changes_nothing_and_says_so() -> None:
     simulation = serving()
     before = simulation.facts()
-    simulation.edit(lambda o: o["spec"].update({"strategy": {"holdback": HOLDBACK}}))
+    simulation.edit(lambda o: o["spec"].update({"server": LATER}))
     simulation.run(60)
     assert simulation.condition("Stalled") == ("True", "NotYetSupported")
     assert simulation.message("Stalled") == (
-        "spec.strategy.holdback is not supported by this version of Linnet: remove it or upgrade"
+        "spec.server.workers is not supported by this version of Linnet: remove it or upgrade"
     )
     assert simulation.facts() | {"ready": before["ready"]} == before
-    simulation.edit(lambda o: o["spec"].pop("strategy"))
+    simulation.edit(lambda o: o["spec"]["server"].pop("workers"))
     simulation.run(60)
     assert simulation.facts() == before
 

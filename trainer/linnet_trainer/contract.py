@@ -30,6 +30,12 @@ ENV_TERMINATION_LOG = "LINNET_TERMINATION_LOG"
 ENV_WORK_DIR = "LINNET_WORK_DIR"
 """Replaces `/var/run/linnet/work`; for runs outside of a pod."""
 
+ENV_INDEX = "JOB_COMPLETION_INDEX"
+"""Which pod of an Indexed Job this is; Kubernetes writes it. Index 0 makes the result."""
+ENV_STUDY_URL = "LINNET_STUDY_URL"
+"""Where the study of a search over pods is: `grpc://<pod 0>:8092`, or a database."""
+STUDY_PORT = 8092
+
 TAG_NAMESPACE = "linnet.dev/namespace"
 TAG_NAME = "linnet.dev/name"
 TAG_JOB_UID = "linnet.dev/job-uid"

@@ -20,6 +20,9 @@ from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 from linnet_trainer.targets import Kind, kind_of
 
+GATE_METRIC = "gates[].metric"
+"""The field of the spec that names a metric, unless another does."""
+
 STANDARD = {
     Kind.BINARY: (
         "roc_auc",
@@ -153,7 +156,7 @@ def signal(answers: Given) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(answers.label, dtype=np.float64)
 
 
-def require_scorers(names: Iterable[str], *, field: str = "gates[].metric") -> None:
+def require_scorers(names: Iterable[str], *, field: str = GATE_METRIC) -> None:
     """Refuse a metric that scikit-learn does not know; `field` of the spec names it."""
     known = get_scorer_names()
     for name in names:
@@ -166,7 +169,9 @@ def require_scorers(names: Iterable[str], *, field: str = "gates[].metric") -> N
             )
 
 
-def require_fit(metrics: Iterable[str], classes: tuple[Any, ...]) -> None:
+def require_fit(
+    metrics: Iterable[str], classes: tuple[Any, ...], *, field: str = GATE_METRIC
+) -> None:
     """Refuse a metric that does not suit the target, before anything is fitted."""
     if classes:
         truth = np.tile(np.arange(len(classes)), 2)
@@ -179,7 +184,7 @@ def require_fit(metrics: Iterable[str], classes: tuple[Any, ...]) -> None:
         truth = np.array([0.25, 1.5, 2.75])
         example = Numbers(label=truth)
     for metric in metrics:
-        score(metric, example, truth)
+        score(metric, example, truth, field=field)
 
 
 def score(
@@ -187,6 +192,8 @@ def score(
     answers: Given,
     target: np.ndarray[Any, Any],
     rows: np.ndarray[Any, Any] | None = None,
+    *,
+    field: str = GATE_METRIC,
 ) -> float:
     """Score answers against `target` (its codes per row), on all rows or on those numbered.
 
@@ -207,7 +214,7 @@ def score(
             kind = kind_of(classes)
             raise Refusal(
                 Reason.TRAINER_FAILED,
-                f"`gates[].metric`: scorer '{metric}' does not fit a {kind}: {error}. It takes "
+                f"`{field}`: scorer '{metric}' does not fit a {kind}: {error}. It takes "
                 f"{', '.join(STANDARD[kind])} and others",
             ) from error
 

@@ -116,9 +116,9 @@ class Steps:
     estimator: str
     parameters: Mapping[str, Any]
     balance: str = "None"
-    task: Task = Task.CLASSIFICATION
     paths: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the pipeline that a search found, by path (`columns__numeric__…`)."""
+    task: Task = Task.CLASSIFICATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,15 +181,21 @@ class Recipe:
     """The computed defaults that the spec did not give, by field."""
     waivers: Mapping[str, str] = field(default_factory=dict)
     """Why a standing check is let go, by check."""
+    search: Search | None = None
     metric: str = "roc_auc"
     """The leading metric where no gate has one; the trainer chooses it by the target."""
-
-    search: Search | None = None
 
     @property
     def task(self) -> Task:
         """What kind of answer the model gives."""
         return self.steps.task
+
+    def led_by(self, metric: str) -> Recipe:
+        """The recipe with the metric that leads, and is searched for, where the spec has none."""
+        search = self.search
+        if search is not None and not search.metric:
+            search = replace(search, metric=metric)
+        return replace(self, metric=metric, search=search)
 
     @property
     def compares(self) -> bool:
@@ -199,18 +205,10 @@ class Recipe:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of the gates, the first one leading."""
-        return leading(self.gates) or (self.metric,)
-
-    def led_by(self, metric: str) -> Recipe:
-        """Return the recipe with the metric that leads where no gate and no search names one."""
-        led = replace(self, metric=metric)
-        if led.search is None or led.search.metric:
-            return led
-        return replace(led, search=replace(led.search, metric=led.metrics[0]))
+        return _of_gates(self.gates) or (self.metric,)
 
 
-def leading(gates: tuple[GateSpec, ...]) -> tuple[str, ...]:
-    """Return the metrics of gates, the first one leading."""
+def _of_gates(gates: tuple[GateSpec, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(gate.metric for gate in gates if gate.metric))
 
 
@@ -471,7 +469,7 @@ def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, s
 def _search(
     given: Mapping[str, Any], gates: tuple[GateSpec, ...], chosen: dict[str, str]
 ) -> Search:
-    metric = next(iter(leading(gates)), "")
+    metric = next(iter(_of_gates(gates)), "")
     if metric and not given.get("metric"):
         chosen["search.metric"] = metric
     timeout = parse_duration(given["timeout"]) if given.get("timeout") else None

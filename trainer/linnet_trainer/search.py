@@ -149,7 +149,7 @@ def parse(given: Mapping[str, Any], *, metric: str, timeout: timedelta | None) -
 
     Args:
         given: the object of the spec.
-        metric: the first gate's, for a search that names none.
+        metric: the first gate's, for a search that names none; empty where no gate has one.
         timeout: `given["timeout"]`, read.
 
     Raises:

@@ -1,8 +1,8 @@
 """The search itself: Optuna chooses, folds inside the training rows judge, the best values stay.
 
 The holdout plays no part: what is maximised is the mean of the metric over the folds. A trial is
-over when its nested run says so, and the study is told after that: a pod that is replaced builds
-the study again from the nested runs and goes on with it, and loses at most the trial it was in.
+over when its nested run says so, and the study is told after that: pod 0, when it is replaced,
+builds the study again from the nested runs, and every pod loses at most the trial that it was in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,14 +29,15 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from linnet_trainer import contract, fit
+from linnet_trainer import contract, fit, storages
 from linnet_trainer import search as searches
 from linnet_trainer.contract import Reason, Stage
-from linnet_trainer.errors import Refusal
+from linnet_trainer.errors import Refusal, Unavailable
 from linnet_trainer.progress import Progress, say
 from linnet_trainer.recipe import Recipe, Steps, render_time
 from linnet_trainer.registry import Tracker
 from linnet_trainer.search import Best, Parameter, Search, Standing
+from linnet_trainer.storages import StudyAway
 from linnet_trainer.trials import State, Trial, Trials
 
 Scores = Callable[[Steps], Iterator[float]]
@@ -49,6 +51,9 @@ REPORT_SECONDS = 2.0
 
 FAILURES = 10
 """A search ends when so many more trials failed than ended."""
+
+PAUSE, PATIENCE = 2.0, 120.0
+"""Seconds between two tries of a study that is away, and how long pod 0 goes on trying."""
 
 STARTUP = 5
 """Completed trials before the pruner `Median` ends one."""
@@ -82,40 +87,130 @@ def require_space(recipe: Recipe, search: Search) -> None:
 
 
 def run(
-    recipe: Recipe, scores: Scores, tracker: Tracker, progress: Progress, folder: Path
+    recipe: Recipe,
+    scores: Scores,
+    tracker: Tracker,
+    progress: Progress,
+    folder: Path,
+    *,
+    url: str = "",
 ) -> Recipe:
     """Search, or go on with the search of an earlier pod; return the recipe with what was found.
 
+    This is pod 0, which says how far the search is and when it is over. `url` is that of the study,
+    empty where no other pod shares it.
+
     Raises:
         Refusal: no trial was completed.
-        Unavailable: the registry did not answer.
+        Unavailable: the registry or the study's database did not answer.
     """
     search = recipe.search
     assert search is not None
-    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=0)
-    searcher.restore()
+    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=0, url=url, folder=folder)
     notes = _Notes(tracker, progress, search)
-    reason = notes.over
-    while not reason:
-        standing = assess(search, searcher.study.get_trials(deepcopy=False))
-        reason = over(search, standing, notes.elapsed())
+    standing = Standing(of=search.of)
+    plots: dict[str, bytes] = {}
+
+    def step() -> bool:
+        nonlocal standing
+        standing = searcher.standing()
+        reason = notes.over or over(search, standing, notes.elapsed())
         notes.tell(standing, reason)
         if not reason:
             searcher.try_one()
-    standing = assess(search, searcher.study.get_trials(deepcopy=False))
+        elif standing.best is not None:
+            plots.update(searcher.draw())
+        return bool(reason)
+
+    _work(searcher, step, away=notes.away, patience=PATIENCE)
     if standing.best is None:
-        raise _nothing_found(search, standing, reason, searcher.last_error)
-    say(f"the search is over: {reason}")
+        raise _nothing_found(search, standing, notes.over, searcher.last_error)
+    say(f"the search is over: {notes.over}")
     found = standing.best.parameters
     told = {name: searches.write(value) for name, value in found.items()}
     tracker.log_params({f"search.best.{name}": value for name, value in told.items()})
     tracker.log_metrics({"search_best": standing.best.value, "search_trials": standing.ended})
-    tracker.log_files(draw(searcher.study), folder / "search", "plots")
+    tracker.log_files(plots, folder / "search", "plots")
     return replace(
         recipe,
         steps=searches.apply(recipe.steps, found),
         search=replace(search, outcome=standing),
     )
+
+
+def assist(
+    recipe: Recipe, scores: Scores, tracker: Tracker, folder: Path, *, url: str, pod: int
+) -> None:
+    """Try trials for the study of pod 0 until that says that the search is over.
+
+    A study that does not answer is waited for: pod 0 may just be replaced, and the deadline of the
+    Job ends all pods.
+
+    Raises:
+        Unavailable: the registry did not answer.
+    """
+    search = recipe.search
+    assert search is not None
+    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=pod, url=url, folder=folder)
+
+    def step() -> bool:
+        if is_over(tracker):
+            return True
+        standing = searcher.standing()
+        if standing.ended < standing.of:
+            searcher.try_one()
+        else:
+            time.sleep(PAUSE)
+        return False
+
+    def away(error: StudyAway) -> bool:
+        say(f"{error}: waiting for it")
+        return is_over(tracker)
+
+    _work(searcher, step, away=away)
+
+
+def is_over(tracker: Tracker) -> bool:
+    """Ask the run whether the search is over, or all of it."""
+    if not tracker.find_run():
+        return False
+    kept = json.loads(tracker.tag(contract.TAG_STUDY) or "{}")
+    return bool(kept.get("over") or tracker.tag(contract.TAG_RESULT))
+
+
+def await_begin(tracker: Tracker) -> bool:
+    """Wait until pod 0 has begun the search; say whether it is over already."""
+    while not (tracker.find_run() and tracker.tag(contract.TAG_STUDY)):
+        time.sleep(PAUSE)
+    return is_over(tracker)
+
+
+def _work(
+    searcher: Searcher,
+    step: Callable[[], bool],
+    *,
+    away: Callable[[StudyAway], bool],
+    patience: float = math.inf,
+) -> None:
+    """Repeat `step` until it is over; connect anew, for so many seconds, to a study that is away.
+
+    `away` is told of it and may end the work too.
+    """
+    since: float | None = None
+    while True:
+        try:
+            searcher.open()
+            if step():
+                return
+            since = None
+        except StudyAway as error:
+            searcher.close()
+            since = since or time.monotonic()
+            if away(error):
+                return
+            if time.monotonic() - since > patience:
+                raise Unavailable(str(error)) from None
+            time.sleep(PAUSE)
 
 
 def assess(search: Search, known: Sequence[FrozenTrial]) -> Standing:
@@ -164,65 +259,138 @@ class Searcher:
     """One pod's part in a study."""
 
     def __init__(
-        self, recipe: Recipe, search: Search, scores: Scores, trials: Trials, *, pod: int
+        self,
+        recipe: Recipe,
+        search: Search,
+        scores: Scores,
+        trials: Trials,
+        *,
+        pod: int,
+        url: str,
+        folder: Path,
     ) -> None:
         self._recipe = recipe
         self._search = search
         self._scores = scores
         self._trials = trials
         self._pod = pod
+        self._url = url
+        self._folder = folder
         self._distributions = {each.name: _distribution(each) for each in search.parameters}
+        self._serves = False
+        self._study: Any = None
         self.last_error = ""
-        self.study: Any = None
 
-    def restore(self) -> None:
-        """Make the study from the nested runs of this job, and begin with the spec's own values."""
-        known = self._trials.read()
+    def open(self) -> None:
+        """Connect to the study, which pod 0 makes; end what an earlier pod of this index left.
+
+        Raises:
+            StudyAway: it does not answer.
+        """
+        if self._study is not None:
+            return
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
+        known = self._trials.read()
+        storage = storages.open_storage(self._url, pod=self._pod, folder=self._folder)
+        with self._answering():
+            named: dict[str, Any] = {
+                "study_name": self._recipe.job_uid,
+                "storage": storage,
+                "sampler": _sampler(self._search, self._seed(len(known)), self._distributions),
+                "pruner": _pruner(self._search, self._recipe.validation.folds),
+            }
+            if self._pod == 0:
+                study = optuna.create_study(**named, direction="maximize", load_if_exists=True)
+                if not study.get_trials(deepcopy=False):
+                    self._fill(study, known)
+            else:
+                study = optuna.load_study(**named)
+            self._settle(study, known)
+        if self._pod == 0 and not self._serves:
+            # Not before it is whole: nobody may see a study that lacks trials.
+            storages.serve(storage, self._url)
+            self._serves = True
+        self._study = study
+
+    def close(self) -> None:
+        """Forget the connection; the next `open` makes a new one."""
+        self._study = None
+
+    def standing(self) -> Standing:
+        """Return how far the search is."""
+        with self._answering():
+            return assess(self._search, self._study.get_trials(deepcopy=False))
+
+    def draw(self) -> dict[str, bytes]:
+        """Return the plots of the study."""
+        with self._answering():
+            return draw(self._study)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        with storages.answering(self._url), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.study = optuna.create_study(
-                study_name=self._recipe.job_uid,
-                direction="maximize",
-                sampler=_sampler(self._search, self._seed(len(known)), self._distributions),
-                pruner=_pruner(self._search, self._recipe.validation.folds),
-            )
-        for trial in self._numbered(known):
-            self.study.add_trial(self._frozen(trial))
+            yield
+
+    def _fill(self, study: Any, known: Sequence[Trial]) -> None:
+        """Put the trials of earlier pods into a new study, or the spec's own values."""
+        for trial in _numbered(known):
+            study.add_trial(self._frozen(trial))
         if known:
-            say(f"the search goes on after {len(known)} trials of an earlier pod")
+            say(f"the search goes on after {len(known)} trials of earlier pods")
         elif self._search.sampler != "Grid" and (given := self._given()):
-            self.study.enqueue_trial(given)
+            study.enqueue_trial(given)
+
+    def _settle(self, study: Any, known: Sequence[Trial]) -> None:
+        """Tell the study how trials of this index ended that it takes for running.
+
+        Their pod was lost, or the study was away when they ended.
+        """
+        running = {
+            each.number: each
+            for each in study.get_trials(deepcopy=False)
+            if each.state is TrialState.RUNNING
+        }
+        for trial in known:
+            if trial.pod != self._pod:
+                continue
+            if trial.state is State.RUNNING:
+                trial = replace(trial, state=State.LOST, error="its pod was lost")
+                self._trials.end(trial, metric=self._search.metric)
+            theirs = running.get(trial.number)
+            if theirs is None or _written(theirs.params) != trial.parameters:
+                continue
+            if trial.state is State.LOST:
+                study._storage.set_trial_user_attr(theirs._trial_id, _LOST, True)
+            _tell(study, trial)
 
     def try_one(self) -> None:
         """Try the parameters that the study asks for next.
 
         Raises:
+            StudyAway: it does not answer; a trial that was tried meanwhile is told later.
             Unavailable: the registry did not answer; the trial is lost.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            asked = self.study.ask(self._distributions)
-        trial = Trial(
-            number=asked.number,
-            pod=self._pod,
-            parameters={name: searches.write(value) for name, value in asked.params.items()},
-        )
+        with self._answering():
+            asked = self._study.ask(self._distributions)
+            parameters = _written(asked.params)
+        trial = Trial(number=asked.number, pod=self._pod, parameters=parameters)
         trial = replace(trial, run_id=self._trials.begin(trial))
         trial, folds = self._judge(trial, asked)
         self._trials.end(trial, metric=self._search.metric, folds=folds)
-        value = trial.value if trial.state is State.COMPLETE else None
-        self.study.tell(trial.number, value, state=_STATES[trial.state])
         self.last_error = trial.error or self.last_error
         said = trial.error if trial.value is None else f"{self._search.metric} {trial.value:.4f}"
         shown = ", ".join(f"{name}={value}" for name, value in trial.parameters.items())
         say(f"trial {trial.number} {trial.state}: {said} ({shown})")
+        with self._answering():
+            _tell(self._study, trial)
 
     def _judge(self, trial: Trial, asked: Any) -> tuple[Trial, list[float]]:
         """Fit fold by fold until the pruner has seen enough; return the end, and the folds."""
         folds: list[float] = []
         reported: list[float] = []
         state = State.COMPLETE
+        follows = True
         try:
             steps = searches.apply(self._recipe.steps, asked.params)
             for score in self._scores(steps):
@@ -232,9 +400,14 @@ class Searcher:
                 # Wilcoxon pairs folds; the others follow how the mean develops.
                 paired = self._search.pruner == "Wilcoxon"
                 reported.append(score if paired else float(np.mean(folds)))
-                if self._prunes(asked, reported):
-                    state = State.PRUNED
-                    break
+                try:
+                    if follows and self._prunes(asked, reported):
+                        state = State.PRUNED
+                        break
+                except StudyAway as error:
+                    # A new study may know this trial by another id: it ends without advice.
+                    say(f"{error}: trial {trial.number} goes on")
+                    follows = False
         except Refusal as error:
             return replace(trial, state=State.FAILED, error=error.message), folds
         if not folds:
@@ -244,8 +417,7 @@ class Searcher:
         return replace(trial, state=state, value=value, reported=tuple(reported)), folds
 
     def _prunes(self, asked: Any, reported: Sequence[float]) -> bool:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with self._answering():
             asked.report(reported[-1], len(reported))
             # After the last fold nothing is saved by it.
             return len(reported) < self._recipe.validation.folds and bool(asked.should_prune())
@@ -263,20 +435,6 @@ class Searcher:
             if each.name in parameters
         }
         return {name: value for name, value in found.items() if value is not None}
-
-    def _numbered(self, known: Sequence[Trial]) -> Iterator[Trial]:
-        """Settle what a lost pod left open, and fill gaps: a trial keeps its number."""
-        found = {trial.number: trial for trial in known}
-        for number in range(max(found, default=-1) + 1):
-            trial = found.get(number)
-            if trial is None:
-                yield Trial(number=number, pod=self._pod, parameters={}, state=State.LOST)
-            elif trial.state is State.RUNNING and trial.pod == self._pod:
-                lost = replace(trial, state=State.LOST, error="its pod was lost")
-                self._trials.end(lost, metric=self._search.metric)
-                yield lost
-            else:
-                yield trial
 
     def _frozen(self, trial: Trial) -> FrozenTrial:
         spaces = {each.name: each for each in self._search.parameters}
@@ -362,6 +520,23 @@ def draw(study: Any) -> dict[str, bytes]:
     return made
 
 
+def _numbered(known: Sequence[Trial]) -> Iterator[Trial]:
+    """Fill the gaps, so that every trial keeps its number."""
+    found = {trial.number: trial for trial in known}
+    for number in range(max(found, default=-1) + 1):
+        lost = Trial(number=number, pod=0, parameters={}, state=State.LOST)
+        yield found.get(number, lost)
+
+
+def _tell(study: Any, trial: Trial) -> None:
+    value = trial.value if trial.state is State.COMPLETE else None
+    study.tell(trial.number, value, state=_STATES[trial.state])
+
+
+def _written(parameters: Mapping[str, Any]) -> dict[str, str]:
+    return {name: searches.write(value) for name, value in parameters.items()}
+
+
 class _Notes:
     """What the run says of the search: since when, how far, and that it is over."""
 
@@ -373,8 +548,7 @@ class _Notes:
         kept = json.loads(tracker.tag(contract.TAG_STUDY) or "{}")
         self.over = str(kept.get("over", ""))
         self._begun = kept.get("begun") or render_time(datetime.now(UTC))
-        if not kept:
-            tracker.set_tag(contract.TAG_STUDY, json.dumps({"begun": self._begun}))
+        self._announced = bool(kept)
 
     def elapsed(self) -> float:
         """Seconds since the first pod of this job began the search."""
@@ -382,6 +556,10 @@ class _Notes:
 
     def tell(self, standing: Standing, reason: str) -> None:
         """Write how far the search is; not more often than is read, but always its end."""
+        if not self._announced:
+            # The other pods begin when they read it: the study is there.
+            self._tracker.set_tag(contract.TAG_STUDY, json.dumps({"begun": self._begun}))
+            self._announced = True
         if not reason and time.monotonic() - self._told < REPORT_SECONDS:
             return
         self._told = time.monotonic()
@@ -398,6 +576,11 @@ class _Notes:
             self.over = reason
             told = {"begun": self._begun, "over": reason}
             self._tracker.set_tag(contract.TAG_STUDY, json.dumps(told))
+
+    def away(self, error: StudyAway) -> bool:
+        """Say that the study does not answer; the search is not over by that."""
+        self._progress.enter(Stage.SEARCHING, f"{error}: tried again")
+        return False
 
 
 def remaining(search: Search, standing: Standing, elapsed: float) -> int | None:

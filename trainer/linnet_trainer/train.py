@@ -86,8 +86,23 @@ def resume(recipe: Recipe, tracker: Tracker) -> Result | None:
     )
 
 
-def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
+def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, pod: int) -> None:
+    """Take part in the search of pod 0, on the same folds, until it is over.
+
+    Raises:
+        Refusal, Unavailable: as `train`.
+    """
+    from linnet_trainer import study
+
+    ready = _prepare(recipe, data.read(recipe))
+    scores = _fold_scores(recipe, ready)
+    study.assist(recipe, scores, tracker, folder, url=study_url, pod=pod)
+
+
+def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = "") -> Result:
     """Train, judge and, if the gates passed, register.
+
+    `study_url` is that of a study which other pods share.
 
     Raises:
         Refusal: another try does not mend it.
@@ -109,11 +124,10 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     progress.enter(Stage.VALIDATING, f"{len(rows)} rows from {rows.files} files")
     ready = _prepare(recipe, rows)
     recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
-    sought = [recipe.search.metric] if recipe.search is not None else []
-    evaluate.require_fit([*recipe.metrics, *sought], ready.target.classes)
+    evaluate.require_fit(recipe.metrics, ready.target.classes)
     _log_data(recipe, ready, tracker)
     if recipe.search is not None:
-        recipe = _search(recipe, ready, tracker, progress, folder)
+        recipe = _search(recipe, ready, tracker, progress, folder, study_url)
     progress.enter(
         Stage.FITTING,
         f"{len(ready.held.training)} rows to train, {len(ready.held.holdout)} held out, "
@@ -175,15 +189,22 @@ def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
 
 
 def _search(
-    recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress, folder: Path
+    recipe: Recipe,
+    ready: Prepared,
+    tracker: Tracker,
+    progress: Progress,
+    folder: Path,
+    study_url: str,
 ) -> Recipe:
     """Return the recipe with the parameters that a search over the folds found best."""
     # Optuna is heavy, and most jobs search nothing.
     from linnet_trainer import study
 
     assert recipe.search is not None
+    evaluate.require_fit([recipe.search.metric], ready.target.classes, field="search.metric")
     study.require_space(recipe, recipe.search)
-    return study.run(recipe, _fold_scores(recipe, ready), tracker, progress, folder)
+    scores = _fold_scores(recipe, ready)
+    return study.run(recipe, scores, tracker, progress, folder, url=study_url)
 
 
 def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[float]]:
@@ -387,7 +408,11 @@ def _upload(
         target=ready.target,
         samples=(samples, answers.of(chosen)),
         extra=extra,
-        facts={"holdout": dict(ready.facts)},
+        facts={
+            "holdout": dict(ready.facts),
+            "runID": tracker.run_id,
+            "dataDigest": ready.sha256,
+        },
         run_id=tracker.run_id,
         model_id=model_id,
         location=location,

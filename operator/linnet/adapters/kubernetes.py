@@ -175,6 +175,19 @@ class KubernetesCluster:
                 return
             query["continue"] = following
 
+    async def has_field(self, kind: str, field: str) -> bool:
+        """Whether the API server's schema of a kind's group knows a field of this name.
+
+        Where it cannot be asked the answer is yes: it then refuses the field itself.
+        """
+        try:
+            schema = await self.request("GET", f"/openapi/v3/apis/{RESOURCES[kind].api_version}")
+        except Missing:
+            return False
+        except (Rejected, Unavailable):
+            return True
+        return f'"{field}"' in json.dumps(schema)
+
     async def apply(self, manifest: Manifest) -> Manifest:
         meta = manifest["metadata"]
         return await self.request(

@@ -105,7 +105,9 @@ class MLflowRegistry:
         if uri is None:
             uri = self._client.get_model_version_download_uri(*key)
             self._artifacts[key] = uri
-        return VersionView(version=str(version.version), artifact_uri=uri, tags=tags)
+        return VersionView(
+            version=str(version.version), artifact_uri=uri, run_id=version.run_id or "", tags=tags
+        )
 
     def _run(self, namespace: str, name: str, spec_hash: str) -> RunView | None:
         experiments = [each.experiment_id for each in self._client.search_experiments()]

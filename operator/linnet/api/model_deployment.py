@@ -127,7 +127,8 @@ class ModelRef(Model):
     champion_alias: Annotated[Alias, alias_not_reserved("model.championAlias")] = "champion"
     """Alias that is moved to a version once it has held all traffic; empty is never written."""
     provenance: Provenance = Provenance.IF_PRESENT
-    """Whether a version must carry the digest that Linnet's trainer gives."""
+    """Whether a version must carry a digest to check its files against: the one that Linnet's
+    trainer gives, or one by which somebody has adopted it."""
     allow_formats: Annotated[
         Annotated[tuple[ModelFormat, ...], MinLen(1), MaxLen(3), SET],
         ValueIssue((("Pickle", 6),)),
@@ -373,9 +374,9 @@ class Sticky(Model):
     )
 
     header: Annotated[Text128, MinLen(1)] | None = None
-    """Header that carries the token of the version."""
+    """Header that carries the gateway's token."""
     cookie: Annotated[Text128, MinLen(1)] | None = None
-    """Cookie that carries the token of the version."""
+    """Cookie that carries the gateway's token."""
 
 
 class Hold(Model):
@@ -435,8 +436,9 @@ class Step(Model):
     """The candidate gets this share of the requests, in percent."""
     cohort: Cohort | None = None
     """The candidate gets the requests with a certain header."""
-    sticky: Annotated[Sticky | None, Issue(3)] = None
-    """A client stays with the version that answered it first."""
+    sticky: Annotated[Sticky | None, Issue(1)] = None
+    """A client stays with the version that answered it first. Needs Gateway API's experimental
+    `sessionPersistence`."""
     hold: Hold = Field(default_factory=Hold)
     """How long the step lasts, and what ends it."""
 
@@ -502,8 +504,8 @@ class Strategy(Model):
     """A header that brings a request to the candidate, whatever its weight."""
     probation: Probation | None = None
     """The time after a promotion in which the old champion stays ready."""
-    holdback: Annotated[Holdback | None, Issue(3)] = None
-    """A share that stays with the old champion after the promotion."""
+    holdback: Annotated[Holdback | None, Issue(1)] = None
+    """A share that stays with the old champion after the promotion, so that both are compared."""
     scale_down_delay: Duration = "30s"
     """How long a revision stays after its weight was seen to be 0."""
 
@@ -701,6 +703,10 @@ class ModelDeploymentSpec(Model):
             "(!has(self.strategy.steps) || "
             "self.strategy.steps.all(s, !has(s.cohort) && !has(s.sticky))))",
             "strategy: `cohort`, `sticky` and `testHeader` need `route`",
+        ),
+        Rule(
+            "has(self.route) || !has(self.strategy) || !has(self.strategy.holdback)",
+            "strategy.holdback needs `route`: without one a share is a number of pods",
         ),
         Rule(
             "has(self.predictionLog) || !has(self.analysis) || !has(self.analysis.metrics) || "
@@ -1021,6 +1027,17 @@ class Replicas(Model):
     """Of these, ready."""
 
 
+class HoldbackStatus(Model):
+    """The share that the old champion keeps, or has kept, after the promotion."""
+
+    percent: Annotated[int, Ge(1), Le(20)]
+    """The share."""
+    since: Time | None = None
+    """Since when every gateway reports it."""
+    ended: Time | None = None
+    """When all requests went to the new champion."""
+
+
 class ModelDeploymentStatus(Model):
     """What serves, and where the rollout stands."""
 
@@ -1039,7 +1056,9 @@ class ModelDeploymentStatus(Model):
     candidate: CandidateArm | None = None
     """The revision that is on trial."""
     previous: Arm | None = None
-    """The champion before; kept through probation."""
+    """The champion before; kept through probation and holdback."""
+    holdback: HoldbackStatus | None = None
+    """The share that the champion before keeps, or has kept, after the promotion."""
     traffic: Annotated[tuple[TrafficStatus, ...], MaxLen(3), by("revision")] = Field(
         default_factory=tuple
     )

@@ -467,10 +467,10 @@ class StorageRef(Model):
 
 
 class SearchStorage(Model):
-    """Where the study lives; without it pod 0 serves the study from its journal."""
+    """Where the study lives; without it pod 0 serves the study to the others."""
 
     secret_ref: StorageRef
-    """Secret with the URL of the database; read by the pods only."""
+    """Secret with the URL of a PostgreSQL database; read by the pods only."""
 
 
 class Search(Model):
@@ -497,8 +497,8 @@ class Search(Model):
     """The hyperparameters."""
     trials: Annotated[int, Ge(1), Le(10000)] = 40
     """Trials of the whole study, those that were pruned too."""
-    parallelism: Annotated[int, Ge(1), Le(64), Issue(4)] = 1
-    """Pods that search side by side."""
+    parallelism: Annotated[int, Ge(1), Le(64)] = 1
+    """Pods that search side by side; the first one also makes the model."""
     sampler: Literal["TPE", "Random", "Grid", "CMAES"] = "TPE"
     """How the next trial is chosen."""
     pruner: Literal["None", "Wilcoxon", "Median", "Hyperband"] = "Wilcoxon"
@@ -507,7 +507,7 @@ class Search(Model):
     """Trials without improvement after which the search ends."""
     timeout: Duration | None = None
     """Time after which no trial is begun."""
-    storage: Annotated[SearchStorage | None, Issue(4)] = None
+    storage: SearchStorage | None = None
     """Database for the study."""
 
 

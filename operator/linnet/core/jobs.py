@@ -80,6 +80,8 @@ def make_pod(
     uri: str,
     own_labels: Mapping[str, str],
     annotations: Mapping[str, str],
+    secret_environment: Mapping[str, tuple[str, str]] | None = None,
+    subdomain: str = "",
 ) -> Manifest:
     """The pod template of a Job that reads `spec.json`, a table, the registry and a store.
 
@@ -97,6 +99,8 @@ def make_pod(
         uri: the table, whose claim is mounted where it names one; empty where there is none.
         own_labels: ours; the user's cannot replace them.
         annotations: ours, likewise.
+        secret_environment: variables that are keys of Secrets, as (Secret, key).
+        subdomain: the headless Service that gives each pod a name; empty where none does.
     """
     claim = pods.claim_of(uri)
     container = {
@@ -104,7 +108,10 @@ def make_pod(
         "image": template.image or settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": [command],
-        "env": pods.environment({**settings.pod_environment, **environment}, template),
+        "env": [
+            *pods.environment({**settings.pod_environment, **environment}, template),
+            *pods.secret_variables(secret_environment or {}),
+        ],
         "envFrom": pods.environment_sources(secret, template),
         "resources": resources,
         "volumeMounts": [
@@ -123,6 +130,7 @@ def make_pod(
         },
         "spec": {
             **pods.scheduling(template),
+            **({"subdomain": subdomain} if subdomain else {}),
             "restartPolicy": "Never",
             "containers": [container],
             "volumes": [

@@ -70,6 +70,14 @@ def environment(ours: Mapping[str, str], template: PodTemplate) -> list[Manifest
     return [*kept, *theirs.values()]
 
 
+def secret_variables(variables: Mapping[str, tuple[str, str]]) -> list[Manifest]:
+    """Variables whose values are keys of Secrets, as (Secret, key) by name; never read by us."""
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for name, (secret, key) in variables.items()
+    ]
+
+
 def user_sources(template: PodTemplate) -> list[Manifest]:
     """`envFrom` of the template."""
     return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from linnet.api import labels
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionView:
@@ -12,7 +14,14 @@ class VersionView:
 
     version: str
     artifact_uri: str
+    run_id: str = ""
+    """The run that the registry says has made it."""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """What the registry vouches for: the manifest, or the files of an adopted model; or ""."""
+        return self.tags.get(labels.VERSION_MANIFEST) or self.tags.get(labels.VERSION_CONTENT, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

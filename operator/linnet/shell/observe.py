@@ -129,6 +129,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         settings=_job_settings(settings, settings.trainer_image),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
+        service=_one(children, "Service"),
         pods=_job_pods(labelled),
         problems=world.problems.get(key, {}),
     )
@@ -288,6 +289,7 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
             _traffic(key, spec, route, service, revisions, world),
             replay=traffic.read_replay(shadow),
         ),
+        sessions_exist=world.sessions_exist,
         shadow=shadow,
         service=service,
         route=route,
@@ -448,9 +450,8 @@ def _alias_owner(parsed: ModelDeployment, world: World) -> str:
 
 async def counters(seen: rollout.Observation, world: World) -> rollout.Observation:
     """The same observation with both arms' counters, read now."""
-    # A champion on probation is still the one on trial.
     status = seen.status
-    arms = (status.champion, status.candidate) if status.candidate else (None, status.champion)
+    arms = traffic.compared(status)
     roles = {arm.revision: role for arm, role in zip(arms, Role, strict=True) if arm is not None}
     targets = [
         rollout.ScrapeTarget(pod_uid=pod.uid, revision=name, address=pod.address)

@@ -33,6 +33,8 @@ class World:
     """Whether the Gateway API is installed."""
     gateways_readable: bool
     """Whether this install may read Gateways; only then can it say that one does not exist."""
+    sessions_exist: bool = True
+    """Whether its HTTPRoutes have `sessionPersistence`."""
     queries: QuerySource | None = None
     """Prometheus, where the settings name one."""
     foreign: dict[Key, str] = field(default_factory=dict)

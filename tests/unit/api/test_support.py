@@ -49,8 +49,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
             for path, change in (
                 ("engine 'RayTune'", {"engine": "RayTune"}),
                 ("ray", {"ray": {"address": "local"}}),
-                ("parallelism", {"parallelism": 2}),
-                ("storage", {"storage": {"secretRef": {"name": "a"}}}),
             )
         ),
     ],
@@ -59,8 +57,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.server.workers", {"server": {"workers": 2}}),
         ("spec.features", {"features": {}}),
         ("spec.predictionLog", {"predictionLog": {"uri": "s3://a"}}),
-        ("spec.strategy.steps[0].sticky", {"strategy": {"steps": [{"weight": 5, "sticky": {"cookie": "c"}}]}}),
-        ("spec.strategy.holdback", {"strategy": {"holdback": {"percent": 5, "duration": "1h"}}}),
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})
             for kind, value in {

@@ -9,7 +9,7 @@ from linnet.api.reasons import Reason
 from linnet.api.shared import parse_duration, parse_time
 from linnet.core import names
 from linnet.core.registry import VersionView
-from linnet.core.rollout import analysis, resources
+from linnet.core.rollout import analysis, resources, traffic
 from linnet.core.rollout.analysis import State
 from linnet.core.rollout.state import Observation
 
@@ -28,19 +28,22 @@ def state_of(status: Status) -> State | None:
 def warm_until(seen: Observation, status: Status) -> datetime | None:
     """End of the warm-up after the last weight change or the last candidate pod to get ready.
 
-    It is far away while a new weight is still on its way to the gateways.
+    It is far away while a new weight is still on its way to the gateways; None where no two arms
+    are compared.
     """
-    if status.candidate is None or status.step is None:
+    arm = traffic.compared(status)[1]
+    place = status.holdback if traffic.held_back(status) else status.step
+    if place is None or arm is None:
         return None
-    if status.step.since is None:
+    if place.since is None:
         return datetime.max.replace(tzinfo=UTC)
-    revision = seen.revisions.get(status.candidate.revision)
+    revision = seen.revisions.get(arm.revision)
     readied = [
         pod.ready_changed
         for pod in (revision.ready_pods if revision else ())
         if pod.ready_changed is not None
     ]
-    latest = max([parse_time(status.step.since), *readied])
+    latest = max([parse_time(place.since), *readied])
     return latest + parse_duration(seen.spec.analysis.warmup)
 
 
@@ -56,9 +59,22 @@ def probation_ends(seen: Observation, status: Status) -> datetime | None:
 
 
 def on_probation(seen: Observation, status: Status, *, now: datetime) -> bool:
-    """Whether the old champion is kept ready to take its place back."""
+    """Whether a newer version has to wait because the champion was just promoted."""
     ends = probation_ends(seen, status)
     return ends is not None and now < ends
+
+
+def holdback_ends(seen: Observation, status: Status) -> datetime | None:
+    """When the old champion loses the share that it kept; None while its time does not run."""
+    held, asked = status.holdback, seen.spec.strategy.holdback
+    if held is None or held.since is None or asked is None or not traffic.held_back(status):
+        return None
+    return parse_time(held.since) + parse_duration(asked.duration)
+
+
+def on_trial(seen: Observation, status: Status, *, now: datetime) -> bool:
+    """Whether the old champion is kept ready to take its place back."""
+    return on_probation(seen, status, now=now) or traffic.held_back(status) > 0
 
 
 def wish_of(seen: Observation) -> VersionView | None:

@@ -368,6 +368,17 @@ def _ready(seen: Observation, status: Status, now: datetime) -> Condition:
     if wanted != champion.revision:
         waits = f" when the probation ends at {format_time(ends)}" if ends and now < ends else ""
         return no(Reason.PREPARING, f"version {wish.version} is asked for and comes next{waits}")
+    held = traffic.held_back(status)
+    if held and status.previous is not None:
+        until = facts.holdback_ends(seen, status)
+        words = f" until {format_time(until)}" if until is not None else ""
+        return _say(
+            kinds.READY,
+            Truth.TRUE,
+            Reason.PROBATION,
+            f"version {champion.version} serves {100 - held} % of the requests; {held} % are held "
+            f"back with version {status.previous.version}{words}",
+        )
     if ends is not None and now < ends and status.previous is not None:
         return _say(
             kinds.READY,
@@ -590,10 +601,11 @@ def _resolved(seen: Observation) -> Condition:
             kinds.MODEL_RESOLVED, Truth.TRUE, Reason.RESOLVED,
             f"{name}, as last read: {_registry_message(seen)}",
         )  # fmt: skip
-    if labels.VERSION_MANIFEST not in version.tags:
+    if not version.digest:
         return _say(
             kinds.MODEL_RESOLVED, Truth.TRUE, Reason.UNVERIFIED,
-            f"{name} has no manifest digest: Linnet did not train it",
+            f"{name} has no manifest digest: Linnet did not train it. The tag "
+            f"`{labels.VERSION_CONTENT}` adopts it",
         )  # fmt: skip
     return _say(kinds.MODEL_RESOLVED, Truth.TRUE, Reason.RESOLVED, name)
 
@@ -611,9 +623,15 @@ def _programmed(seen: Observation, status: Status) -> Condition:
     )
 
 
+def _is_compared(status: Status) -> bool:
+    """Whether two versions are compared now: in a step, or by what is held back after it."""
+    in_step = status.candidate is not None and status.step is not None
+    return in_step or traffic.held_back(status) > 0
+
+
 def _metrics(seen: Observation, status: Status, now: datetime) -> Condition:
     state = facts.state_of(status)
-    if status.candidate is None or status.step is None or state is None:
+    if not _is_compared(status) or state is None:
         return _say(kinds.METRICS_AVAILABLE, Truth.TRUE, Reason.NOT_NEEDED, "no step is analysed")
     if analysis.readable(state, steps.rules(seen.spec), now=now):
         return _say(kinds.METRICS_AVAILABLE, Truth.TRUE, Reason.SCRAPED, "both arms are read")
@@ -645,7 +663,7 @@ def _split(seen: Observation, status: Status) -> Condition:
 
 def _analysis(status: Status) -> Condition:
     found = status.analysis
-    if status.candidate is None or status.step is None or found is None:
+    if not _is_compared(status) or found is None:
         return _say(kinds.ANALYSIS_SATISFIED, Truth.TRUE, Reason.NOT_NEEDED, "no step is analysed")
     bad = found.verdict in (Verdict.REGRESSION, Verdict.INVALID)
     return _say(

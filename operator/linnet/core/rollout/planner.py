@@ -45,6 +45,7 @@ from linnet.core.plan import Event, Finding, Plan
 from linnet.core.rollout import (
     analysis,
     facts,
+    holdback,
     holds,
     inputs,
     judgement,
@@ -70,6 +71,7 @@ FACTS = (
     "champion",
     "candidate",
     "previous",
+    "holdback",
     "step",
     "decision",
     "analysis",
@@ -104,7 +106,11 @@ def decide(seen: Observation, *, now: datetime) -> Plan[Status]:
 
 
 def _refusal(seen: Observation) -> Finding | None:
-    return admission.finding(seen) or policy.queries_are_raw_and_per_revision(seen.spec)
+    return (
+        admission.finding(seen)
+        or policy.queries_are_raw_and_per_revision(seen.spec)
+        or policy.clients_can_be_kept(seen)
+    )
 
 
 def _facts(status: Status) -> tuple[object, ...]:
@@ -130,12 +136,6 @@ def record(seen: Observation, now: datetime) -> Status:
     return status
 
 
-def _with_state(seen: Observation, status: Status, state: State, now: datetime) -> Status:
-    return records.update(
-        status, analysis=judgement.analysis_status(state, steps.rules(seen.spec), now=now)
-    )
-
-
 def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     """Whether this pass reads counters: the interval is over, every recorded decision performed."""
     status = seen.status
@@ -143,8 +143,8 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
     if state is None or _refusal(seen) is not None:
         return False
     if status.candidate is None:
-        on_probation = facts.on_probation(seen, status, now=now)
-        return on_probation and now >= _next_on_probation(seen, state, now)
+        on_trial = facts.on_trial(seen, status, now=now) and traffic.in_place(seen, status)
+        return on_trial and now >= _next_on_trial(seen, state, now)
     if traffic.returning(status):
         return seen.traffic.observed and (state.time is None or now >= state.time + DRAIN_INTERVAL)
     if status.step is None:
@@ -173,9 +173,11 @@ def _next_lesson_is_due(seen: Observation, state: State, now: datetime) -> bool:
     return analysis.learns(state, rules) and (last is None or now >= last + rules.interval)
 
 
-def _next_on_probation(seen: Observation, state: State, now: datetime) -> datetime:
-    """When a champion on probation is read next."""
-    return (state.time or now) + steps.rules(seen.spec).interval
+def _next_on_trial(seen: Observation, state: State, now: datetime) -> datetime:
+    """When a champion on trial is read next."""
+    warm_until = facts.warm_until(seen, seen.status)
+    rules = steps.rules(seen.spec)
+    return (state.time or now) + analysis.scrape_interval(rules, warm_until=warm_until, now=now)
 
 
 def _count(seen: Observation, status: Status, now: datetime) -> Status:
@@ -191,7 +193,7 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
         answers=seen.answers,
     )
     if traffic.returning(status):
-        return _with_state(seen, status, analysis.watch_drain(state, scrape), now)
+        return records.with_state(seen, status, analysis.watch_drain(state, scrape), now)
     rules, step = steps.rules(seen.spec), status.step
     both = {sample.role for sample in scrape.samples} == set(Role) and all(
         rule.name in scrape.answers for rule in rules.metrics if rule.queries
@@ -200,7 +202,7 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
     if not state.started and not (both and (not waits or _candidate_has_all_pods(seen, status))):
         # The baseline wants both arms and all queries: else a past would count as evidence.
         lesson = analysis.learn(state, scrape, rules) if waits else state
-        return status if lesson == state else _with_state(seen, status, lesson, now)
+        return status if lesson == state else records.with_state(seen, status, lesson, now)
     after = analysis.advance(
         state,
         scrape,
@@ -209,7 +211,7 @@ def _count(seen: Observation, status: Status, now: datetime) -> Status:
         share=traffic.kept_share(seen, status),
         learning=waits or (step is not None and step.kind is StepKind.SHADOW),
     )
-    return _with_state(seen, status, after, now)
+    return records.with_state(seen, status, after, now)
 
 
 def answer_request(seen: Observation, status: Status, now: datetime) -> Status:
@@ -293,10 +295,10 @@ def _retry(seen: Observation, status: Status, asked: Request, now: datetime) -> 
 def _resume(seen: Observation, status: Status, asked: Request, now: datetime) -> Status:
     step, state = status.step, facts.state_of(status)
     resumed = status
-    if state is not None and step is not None:
+    if state is not None and (step is not None or traffic.held_back(status)):
         rules = steps.rules(seen.spec)
         fresh = analysis.resume(state, rules)
-        resumed = resumed if fresh == state else _with_state(seen, resumed, fresh, now)
+        resumed = resumed if fresh == state else records.with_state(seen, resumed, fresh, now)
     if step is not None and step.paused:
         held = step.model_copy(update={"paused": False, "since": format_time(now)})
         resumed = records.update(resumed, step=held)
@@ -492,7 +494,7 @@ def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status
     if wish is None or champion is None or champion.since is None or decision is None:
         return status
     promoted = decision.performed and decision.verb is not DecisionVerb.START
-    if status.candidate is not None or not promoted or facts.on_probation(seen, status, now=now):
+    if status.candidate is not None or not promoted or facts.on_trial(seen, status, now=now):
         return status
     arm = records.arm_of(seen, wish)
     if arm.revision == champion.revision or facts.rejection_of(seen, status, wish) is not None:
@@ -506,6 +508,7 @@ def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status
     started = records.update(
         status,
         candidate=candidate,
+        holdback=None,
         step=None,
         inputs=None,
         decision=records.decision(
@@ -517,7 +520,7 @@ def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status
             performed=True,
         ),
     )
-    return _with_state(seen, started, state, now)
+    return records.with_state(seen, started, state, now)
 
 
 def compare_inputs(seen: Observation, status: Status, now: datetime) -> Status:
@@ -630,7 +633,7 @@ def _go_to(
         after = analysis.change_kind(state, rules)
     if step.kind is StepKind.WEIGHT:
         after = analysis.freeze_precisions(after)
-    return _with_state(seen, moved, after, now)
+    return records.with_state(seen, moved, after, now)
 
 
 def _told(step: StepStatus) -> str:
@@ -700,21 +703,27 @@ def _promoted(seen: Observation, status: Status, now: datetime) -> Status:
     since = format_time(now)
     message = judgement.promotion_sentence(candidate, status.analysis)
     history = records.closed(status, champion.revision, now)
-    final, probation = status.analysis, seen.spec.strategy.probation
+    final, held = status.analysis, holdback.begin(seen, status)
+    goes_on = held is not None or seen.spec.strategy.probation is not None
     arm = Arm(**{**candidate.model_dump(exclude={"rollout_id"}), "since": since})
-    return records.update(
+    promoted = records.update(
         status,
         champion=arm,
         candidate=None,
         previous=champion,
+        holdback=held,
         step=None,
         inputs=None,
-        analysis=final.model_copy(update={} if probation else {"state": None}) if final else None,
+        analysis=final.model_copy(update={} if goes_on else {"state": None}) if final else None,
         decision=records.decision(
             DecisionVerb.PROMOTE, candidate.revision, Reason.ROLLOUT_COMPLETE, message, now
         ),
         history=records.began(arm, history, DecidedBy.VERDICT, message, now),
     )
+    state = facts.state_of(promoted)
+    if held is None or state is None:
+        return promoted
+    return records.with_state(seen, promoted, analysis.change_weight(state), now)
 
 
 TRANSITIONS: Sequence[Transition] = (
@@ -734,6 +743,8 @@ TRANSITIONS: Sequence[Transition] = (
     finish_advance,
     begin_steps,
     advance,
+    holdback.end,
+    holdback.start,
     returns.end_probation,
     choose_candidate,
 )
@@ -756,11 +767,18 @@ def _requeue(seen: Observation, status: Status, now: datetime) -> timedelta | No
         )
         due = (state.time or now) + interval
         return max(due - now, timedelta(milliseconds=100))
-    ends = facts.probation_ends(seen, status)
-    if ends is not None and now < ends:
-        due = min(ends, _next_on_probation(seen, state, now)) if state is not None else ends
-        return max(due - now, timedelta(milliseconds=100))
+    if facts.on_trial(seen, status, now=now):
+        return _next_trial(seen, status, state, now)
     return work.next_cleanup(seen, status, now=now) or _next_promotion(seen, status, now)
+
+
+def _next_trial(seen: Observation, status: Status, state: State | None, now: datetime) -> timedelta:
+    """When to look again at a champion on trial: at its next scrape, or when a part of it ends."""
+    ends = (facts.probation_ends(seen, status), facts.holdback_ends(seen, status))
+    due = [each for each in ends if each is not None and now < each]
+    if state is not None and traffic.in_place(seen, status):
+        due.append(_next_on_trial(seen, state, now))
+    return max(min(due) - now, timedelta(milliseconds=100)) if due else POLL
 
 
 def _next_promotion(seen: Observation, status: Status, now: datetime) -> timedelta | None:
@@ -806,7 +824,13 @@ def _evidence_ended(before: Status, after: Status) -> bool:
     return states == [True, False] and before.decision == after.decision
 
 
-RETURNS = (Reason.UNDONE, Reason.SUPERSEDING, Reason.OBJECTIVE_MISSED, Reason.CANDIDATE_UNHEALTHY)
+RETURNS = (
+    Reason.UNDONE,
+    Reason.SUPERSEDING,
+    Reason.OBJECTIVE_MISSED,
+    Reason.REGRESSION,
+    Reason.CANDIDATE_UNHEALTHY,
+)
 """Why all traffic goes back to the previous champion at once."""
 
 

@@ -11,7 +11,7 @@ from linnet.api.model_deployment import ModelDeploymentSpec
 from linnet.api.reasons import Reason
 from linnet.core.plan import Finding
 from linnet.core.rollout import analysis, resources, steps
-from linnet.core.rollout.state import PodView, RevisionView
+from linnet.core.rollout.state import Observation, PodView, RevisionView
 
 REVISION_VARIABLE = "$revision"
 CRASHES = 3
@@ -48,6 +48,22 @@ def queries_are_raw_and_per_revision(spec: ModelDeploymentSpec) -> Finding | Non
                     "differences itself and loses none in an outage",
                     stalled=True,
                 )
+    return None
+
+
+def clients_can_be_kept(seen: Observation) -> Finding | None:
+    """A step that keeps clients with their version, where routes have no word for it."""
+    if seen.sessions_exist:
+        return None
+    for index, step in enumerate(seen.spec.strategy.steps):
+        if step.sticky is not None:
+            return Finding(
+                Reason.INVALID_SPEC,
+                f"spec.strategy.steps[{index}].sticky needs `sessionPersistence` in HTTPRoutes, "
+                "which this cluster's Gateway API has not: install its experimental channel and "
+                "restart Linnet, or remove the field",
+                stalled=True,
+            )
     return None
 
 

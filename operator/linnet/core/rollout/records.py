@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from linnet.api import labels
 from linnet.api.model_deployment import (
     Arm,
     DecidedBy,
@@ -18,7 +17,8 @@ from linnet.api.reasons import Reason
 from linnet.api.shared import cut, format_time
 from linnet.core.plan import Finding
 from linnet.core.registry import VersionView
-from linnet.core.rollout import facts
+from linnet.core.rollout import facts, judgement, steps
+from linnet.core.rollout.analysis import State
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
@@ -31,15 +31,20 @@ def update(status: Status, **changes: object) -> Status:
     return status.model_copy(update=changes)
 
 
+def with_state(seen: Observation, status: Status, state: State, now: datetime) -> Status:
+    """The status with other evidence, and everything that is told of it."""
+    found = judgement.analysis_status(state, steps.rules(seen.spec), now=now)
+    return update(status, analysis=found)
+
+
 def arm_of(seen: Observation, version: VersionView) -> Arm:
     name, full = facts.revision_of(seen, version)
-    digest = version.tags.get(labels.VERSION_MANIFEST)
     return Arm(
         version=version.version,
         revision=name,
         hash=full,
-        digest=digest,
-        provenance="Verified" if digest else "Unverified",
+        digest=version.digest or None,
+        provenance="Verified" if version.digest else "Unverified",
     )
 
 

@@ -43,7 +43,7 @@ def wish_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
         {
             "model": spec.model.name,
             "version": version.version,
-            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "digest": version.digest,
             "server": _user_part(spec),
         }
     )
@@ -51,7 +51,7 @@ def wish_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
 
 def content_key(spec: ModelDeploymentSpec, version: VersionView) -> str:
     """Identity of a rejection: what the model computes and how it is served, not its number."""
-    content = version.tags.get(labels.VERSION_CONTENT) or version.tags.get(labels.VERSION_MANIFEST)
+    content = version.tags.get(labels.VERSION_CONTENT) or version.digest
     return names.digest(
         {
             "content": content or f"{spec.model.name}/{version.version}",
@@ -92,6 +92,9 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
         contract.ENV_MODEL_DIR: contract.DEFAULT_MODEL_DIR,
         contract.ENV_ARTIFACT_URI: version.artifact_uri,
         contract.ENV_DIGEST: version.tags.get(labels.VERSION_MANIFEST, ""),
+        contract.ENV_CONTENT_DIGEST: version.tags.get(labels.VERSION_CONTENT, ""),
+        contract.ENV_DATA_DIGEST: version.tags.get(labels.VERSION_DATA, ""),
+        contract.ENV_RUN_ID: version.run_id,
         contract.ENV_PROVENANCE: str(spec.model.provenance),
         contract.ENV_ALLOW_FORMATS: ",".join(spec.model.allow_formats),
     }
@@ -194,7 +197,7 @@ def revision_hash(seen: Observation, version: VersionView) -> str:
         {
             "model": seen.spec.model.name,
             "version": version.version,
-            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "digest": version.digest,
             "template": make_pod_template(seen, version, revision=""),
         }
     )
@@ -213,7 +216,7 @@ def make_controller_revision(seen: Observation, version: VersionView, *, name: s
             "annotations": {
                 labels.MODEL: seen.spec.model.name,
                 labels.REVISION_HASH: full_hash,
-                labels.DIGEST: version.tags.get(labels.VERSION_MANIFEST, ""),
+                labels.DIGEST: version.digest,
             },
             "ownerReferences": _owner(seen),
         },
@@ -222,7 +225,7 @@ def make_controller_revision(seen: Observation, version: VersionView, *, name: s
             "model": seen.spec.model.name,
             "version": version.version,
             "artifactURI": version.artifact_uri,
-            "digest": version.tags.get(labels.VERSION_MANIFEST, ""),
+            "digest": version.digest,
             "contentDigest": version.tags.get(labels.VERSION_CONTENT, ""),
             "hash": full_hash,
             "wishKey": wish_key(seen.spec, version),
@@ -347,12 +350,14 @@ def make_route(
     tester: str | None = None,
     mirror: tuple[str, int] | None = None,
     cohorts: Sequence[tuple[str, str, str]] = (),
+    session: tuple[str, str] | None = None,
 ) -> Manifest:
     """The HTTPRoute with these shares by revision, which sum to 100.
 
     `tester` is the revision that answers requests with `strategy.testHeader`, on a port of its own:
     they are no evidence. `mirror` names the revision that gets copies of so many percent of the
-    requests; `cohorts` are header, value and the revision that answers requests with it.
+    requests; `cohorts` are header, value and the revision that answers requests with it; `session`
+    is the type and name of what keeps a client with its version.
     """
     route = seen.spec.route
     if route is None:
@@ -371,6 +376,9 @@ def make_route(
     # first: a gateway that names its clusters by a rule's place would make them anew, and drop
     # requests, whenever a rule came before them.
     rules = [_rule(route, refs, mirror=mirror)]
+    if session is not None:
+        kind, name = session
+        rules[0] = {**rules[0], "sessionPersistence": {"type": kind, "sessionName": name}}
     for name, value, revision in cohorts:
         ref = {"name": names.cohort(revision), "port": labels.PORT_SERVICE, "weight": 1}
         rules.append(_rule(route, [ref], header=(name, value)))

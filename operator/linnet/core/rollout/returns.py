@@ -11,7 +11,16 @@ from datetime import datetime
 from linnet.api.model_deployment import DecidedBy, DecisionVerb, ModelDeploymentStatus, Verdict
 from linnet.api.reasons import Reason
 from linnet.core.plan import Finding
-from linnet.core.rollout import analysis, facts, judgement, policy, records, steps
+from linnet.core.rollout import (
+    analysis,
+    facts,
+    holdback,
+    judgement,
+    policy,
+    records,
+    steps,
+    traffic,
+)
 from linnet.core.rollout.state import Observation
 
 Status = ModelDeploymentStatus
@@ -19,6 +28,7 @@ _BY = {
     Reason.FIRST_REVISION_STARTING: DecidedBy.FIRST_REVISION,
     Reason.UNDONE: DecidedBy.REQUEST,
     Reason.SUPERSEDING: DecidedBy.REVERT,
+    Reason.REGRESSION: DecidedBy.VERDICT,
 }
 
 
@@ -47,12 +57,14 @@ def _go_back(
     if reject:
         kept = records.rejected(seen, status, champion, finding, message, now)
     final = status.analysis
+    shared = records.update(status, history=holdback.history(status, "it took all back", now))
     return records.update(
         status,
         champion=previous.model_copy(update={"since": None}),
         previous=champion,
+        holdback=None,
         rejected=kept,
-        history=records.closed(status, champion.revision, now),
+        history=records.closed(shared, champion.revision, now),
         analysis=final.model_copy(update={"state": None}) if final is not None else None,
         decision=records.decision(
             DecisionVerb.START, previous.revision, finding.reason, message, now, performed=True
@@ -61,9 +73,9 @@ def _go_back(
 
 
 def from_probation(seen: Observation, status: Status, now: datetime) -> Status:
-    """A champion on probation that misses an objective or cannot serve goes back."""
+    """A champion on trial that regresses, misses an objective or cannot serve goes back."""
     champion = status.champion
-    if champion is None or not facts.on_probation(seen, status, now=now):
+    if champion is None or not facts.on_trial(seen, status, now=now):
         return status
     if not is_ready(seen, status):
         return status
@@ -73,8 +85,10 @@ def from_probation(seen: Observation, status: Status, now: datetime) -> Status:
     if finding is None and state is not None:
         if analysis.judge(state, rules) is not Verdict.REGRESSION:
             return status
+        compares = traffic.held_back(status) > 0
+        reason = Reason.REGRESSION if compares else Reason.OBJECTIVE_MISSED
         message = judgement.regression_sentence(status.analysis)
-        finding = Finding(Reason.OBJECTIVE_MISSED, f"on probation, {message}")
+        finding = Finding(reason, f"on probation, {message}")
     return _go_back(seen, status, finding, now, reject=True) if finding is not None else status
 
 
@@ -111,6 +125,6 @@ def end_probation(seen: Observation, status: Status, now: datetime) -> Status:
     found = status.analysis
     if status.candidate is not None or found is None or not found.state:
         return status
-    if facts.on_probation(seen, status, now=now):
+    if facts.on_trial(seen, status, now=now):
         return status
     return records.update(status, analysis=found.model_copy(update={"state": None}))

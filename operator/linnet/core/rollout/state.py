@@ -191,6 +191,8 @@ class Observation:
     """The Service without a gateway, where it exists."""
     route: Manifest | None = None
     """The HTTPRoute, where it exists, whether or not spec still asks for one."""
+    sessions_exist: bool = True
+    """Whether HTTPRoutes of this cluster have `sessionPersistence`, which is experimental."""
     shadow: Manifest | None = None
     """The ConfigMap that tells the champion's server who gets copies, where it exists."""
     route_change_waits: bool = False

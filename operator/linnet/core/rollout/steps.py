@@ -65,7 +65,9 @@ def hold_of(step: Step | None) -> HoldRule:
     full = step is not None and step.weight == FULL
     kind = kind_of(step) if step is not None else StepKind.WEIGHT
     longest = DEFAULT_SHADOW if kind is StepKind.SHADOW else DEFAULT_MAXIMUM
-    ends = AdvanceWhen.REQUEST if kind is StepKind.COHORT else AdvanceWhen.EVIDENCE_OR_TIMEOUT
+    sticky = step is not None and step.sticky is not None
+    chosen = kind is StepKind.COHORT or sticky
+    ends = AdvanceWhen.REQUEST if chosen else AdvanceWhen.EVIDENCE_OR_TIMEOUT
 
     def length(text: str | None, default: timedelta) -> timedelta:
         return parse_duration(text) if text is not None else default

@@ -11,12 +11,14 @@ from linnet_server import contract
 
 from linnet.api import labels
 from linnet.api.model_deployment import (
+    Arm,
     DecisionVerb,
     MirroredBy,
     ModelDeploymentSpec,
     ModelDeploymentStatus,
     Route,
     StepKind,
+    Sticky,
 )
 from linnet.api.reasons import Reason
 from linnet.core import names
@@ -27,6 +29,9 @@ Manifest = Mapping[str, Any]
 Shares = tuple[tuple[str, int], ...]
 """(revision, percent), champion first; the percents sum to 100."""
 
+COOKIE = "Cookie"
+EVERYTHING: tuple[Manifest, ...] = ({},)
+"""The matches of a rule that names none."""
 RETURNING = (DecisionVerb.ROLL_BACK, DecisionVerb.WITHDRAW)
 
 
@@ -36,6 +41,25 @@ def returning(status: ModelDeploymentStatus) -> bool:
     return decision is not None and decision.verb in RETURNING and not decision.performed
 
 
+def held_back(status: ModelDeploymentStatus) -> int:
+    """The percentage that stays with the old champion after a promotion; 0 where none does."""
+    held = status.holdback
+    if held is None or held.ended is not None or status.previous is None:
+        return 0
+    return held.percent
+
+
+def compared(status: ModelDeploymentStatus) -> tuple[Arm | None, Arm | None]:
+    """The arm that is the measure, and the one on trial.
+
+    A champion that was just promoted is still the one on trial, beside the old one where that keeps
+    a share.
+    """
+    if status.candidate is not None:
+        return status.champion, status.candidate
+    return status.previous if held_back(status) else None, status.champion
+
+
 def desired(status: ModelDeploymentStatus) -> Shares:
     """The shares that the recorded facts ask for; empty before there is a champion.
 
@@ -43,7 +67,9 @@ def desired(status: ModelDeploymentStatus) -> Shares:
     """
     if status.champion is None:
         return ()
-    champion = status.champion.revision
+    champion, held = status.champion.revision, held_back(status)
+    if held and status.previous is not None:
+        return ((champion, 100 - held), (status.previous.revision, held))
     weight = status.step.weight or 0 if status.step is not None else 0
     if status.candidate is None or weight == 0 or returning(status):
         return ((champion, 100),)
@@ -60,6 +86,8 @@ class Extras:
     """The revision that answers the candidate's cohort."""
     replay: tuple[str, int] | None = None
     """As `mirror`, where the champion's server sends the copies."""
+    session: tuple[str, str] | None = None
+    """What keeps a client with its version: `Cookie` or `Header`, and its name."""
 
     @property
     def copies(self) -> tuple[str, int] | None:
@@ -106,7 +134,21 @@ def extras(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Extras:
         copies = (candidate.revision, given.shadow.percent)
         by_champion = step.mirrored_by is MirroredBy.CHAMPION
         return Extras(replay=copies) if by_champion else Extras(mirror=copies)
+    if given is not None and given.sticky is not None:
+        return Extras(session=_session(given.sticky))
     return Extras(cohort=candidate.revision if step.kind is StepKind.COHORT else None)
+
+
+def _session(sticky: Sticky) -> tuple[str, str]:
+    if sticky.cookie is not None:
+        return COOKIE, sticky.cookie
+    return "Header", sticky.header or ""
+
+
+def session_of(route: Manifest) -> tuple[str, str] | None:
+    """What keeps a client with its version behind a route, as it is written."""
+    found = (route["spec"].get("rules") or [{}])[0].get("sessionPersistence")
+    return (found.get("type", COOKIE), found.get("sessionName", "")) if found else None
 
 
 def counted_kinds(status: ModelDeploymentStatus) -> tuple[str, str]:
@@ -166,7 +208,8 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
     if not shares:
         return False
     view = seen.traffic
-    written = Extras(mirror=view.mirror, cohort=view.cohort, replay=view.replay)
+    session = session_of(view.manifest) if view.manifest is not None else None
+    written = Extras(mirror=view.mirror, cohort=view.cohort, replay=view.replay, session=session)
     if written != extras(seen.spec, status):
         return False
     if seen.spec.route is not None:
@@ -177,11 +220,15 @@ def in_place(seen: Observation, status: ModelDeploymentStatus) -> bool:
 
 
 def kept_share(seen: Observation, status: ModelDeploymentStatus) -> float | None:
-    """The candidate's share that a gateway keeps by requests; None where nobody promises one.
+    """The share of the arm on trial that a gateway keeps; None where nobody promises one.
 
-    Without a gateway connections are balanced, not requests.
+    Without a gateway connections are balanced, not requests; where clients stay with their version
+    it is clients.
     """
-    weight = status.step.weight if status.step is not None else None
+    if extras(seen.spec, status).session is not None:
+        return None
+    held = held_back(status)
+    weight = 100 - held if held else status.step.weight if status.step is not None else None
     if seen.spec.route is None or weight is None or not 0 < weight < 100:
         return None
     return weight / 100

@@ -110,8 +110,8 @@ def _candidate(seen: Observation, status: Status) -> Iterator[Action]:
 
 
 def _previous(seen: Observation, status: Status, now: datetime) -> Iterator[Action]:
-    """The old champion, as large as it was, for as long as the new one is on probation."""
-    if status.previous is not None and facts.on_probation(seen, status, now=now):
+    """The old champion, as large as it was, for as long as it may have to take all back."""
+    if status.previous is not None and facts.on_trial(seen, status, now=now):
         yield from _arm(seen, status.previous, full_size(seen, status.previous))
 
 
@@ -165,17 +165,20 @@ def _route(seen: Observation, status: Status) -> Iterator[Action]:
     rollout = status.candidate.rollout_id if status.candidate is not None else None
     if seen.spec.route is not None:
         weighted = [share for share in shares if share[1] > 0]
-        yield from _apply(
-            resources.make_route(
-                seen,
-                weighted,
-                rollout_id=rollout or "",
-                tester=_tester(seen, status),
-                mirror=traffic.extras(seen.spec, status).mirror,
-                cohorts=_cohorts(seen, status),
-            ),
-            seen.traffic.manifest,
+        extras, known = traffic.extras(seen.spec, status), seen.traffic.manifest
+        wanted = resources.make_route(
+            seen,
+            weighted,
+            rollout_id=rollout or "",
+            tester=_tester(seen, status),
+            mirror=extras.mirror,
+            cohorts=_cohorts(seen, status),
+            session=extras.session,
         )
+        # A live route may have more than is wanted; a session that nobody wants is one thing too
+        # much.
+        left = known is not None and traffic.session_of(known) != extras.session
+        yield from _apply(wanted, None if left else known)
         return
     yield from _apply(
         resources.make_service(seen, revision=traffic.selection(shares)), seen.service
@@ -408,7 +411,7 @@ def _history_json(told: Sequence[HistoryEntry], known: str) -> str:
 
 def _unneeded(seen: Observation, status: Status, now: datetime) -> list[RevisionView]:
     arms = [status.champion, status.candidate]
-    if facts.on_probation(seen, status, now=now):
+    if facts.on_trial(seen, status, now=now):
         arms.append(status.previous)
     needed = {arm.revision for arm in arms if arm is not None}
     return [
@@ -436,7 +439,9 @@ def _cleanup_time(seen: Observation, status: Status) -> datetime | None:
     safe = decision.performed and seen.traffic.observed and traffic.in_place(seen, status)
     if not safe:
         return None
-    return parse_time(decision.time) + parse_duration(seen.spec.strategy.scale_down_delay)
+    ended = status.holdback.ended if status.holdback is not None else None
+    changed = max(parse_time(decision.time), parse_time(ended or decision.time))
+    return changed + parse_duration(seen.spec.strategy.scale_down_delay)
 
 
 def next_cleanup(seen: Observation, status: Status, *, now: datetime) -> timedelta | None:

@@ -303,6 +303,10 @@ def actions(seen: Observation, status: Status) -> tuple[Action, ...]:
         config_map = resources.make_config_map(seen, status.spec_hash)
         if seen.config_map is None or not covers(seen.config_map, config_map):
             work.append(ApplyObject(manifest=config_map))
+        if resources.needs_service(seen.spec):
+            service = resources.make_service(seen, status.spec_hash)
+            if seen.service is None or not covers(seen.service, service):
+                work.append(ApplyObject(manifest=service))
         # Whether a Job that is not there has already ended is told by its run: ask that first.
         if seen.job is None and not seen.registry_error:
             work.append(CreateObject(manifest=resources.make_job(seen, status.spec_hash)))
