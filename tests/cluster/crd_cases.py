@@ -297,6 +297,11 @@ TRAINING = [
         FROM_LOG | {"spec.validation.splitter": "TimeSeriesSplit"},
     ),
     training(
+        "data.positiveClass is for `task: Classification`",
+        {"spec.task": "Regression", "spec.data.positiveClass": "true"},
+        {"spec.data.positiveClass": "true"},
+    ),
+    training(
         "validation.splitter 'StratifiedKFold' and 'StratifiedGroupKFold' are for "
         "`task: Classification`",
         {"spec.task": "Regression", "spec.validation.splitter": "StratifiedKFold"},

@@ -150,7 +150,10 @@ def test_identity_comes_from_the_environment_where_the_file_lacks_it() -> None:
     [
         ({"task": "Clustering"}, "`task: Clustering` is not supported"),
         ({"search": {"parameters": []}}, "`search.parameters` is empty"),
-        ({"data": {"weight": "w", "rowId": "i"}}, "spec.data.rowId, spec.data.weight"),
+        (
+            {"task": "Regression", "data": {"positiveClass": "true"}},
+            "`data.positiveClass` is for `task: Classification`",
+        ),
         ({"pipeline": {"calibration": "Isotonic"}}, "spec.pipeline.calibration"),
         ({"pipeline": {"columns": {"text": ["t"]}}}, "spec.pipeline.columns.text"),
         ({"validation": {"holdout": {"purgeGroups": True}}}, "holdout.purgeGroups"),

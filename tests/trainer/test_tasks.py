@@ -204,3 +204,36 @@ def test_the_classes_of_a_manifest_are_in_the_fitted_models_order() -> None:
         "positiveClass": "late",
         "threshold": 0.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "classes"),
+    [
+        ([True, False], "false", (True, False)),
+        ([1, 2], "2", (1, 2)),
+        (["no", "late"], "late", ("no", "late")),
+    ],
+)
+def test_the_positive_class_is_the_last_code(
+    values: Any, positive: str, classes: tuple[Any, Any]
+) -> None:
+    table = Table(uri="", target="y", positive=positive)
+    found = targets.read(pd.Series(values), table, Task.CLASSIFICATION)
+
+    assert found.classes == classes
+    assert found.values.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["a", "b", "c"], "is for a target with two classes; 'y' has 3: remove it"),
+        (["a", "b"], "names 'late', which is no class of 'y': use 'a' or 'b'"),
+    ],
+)
+def test_a_positive_class_that_is_none_is_refused(values: Any, told: str) -> None:
+    table = Table(uri="", target="y", positive="late")
+    with pytest.raises(Refusal) as caught:
+        targets.read(pd.Series(values), table, Task.CLASSIFICATION)
+
+    assert told in caught.value.message

@@ -1,7 +1,8 @@
 """Reading a table: which files, which rows of the window, which columns, of what type.
 
-Files are Parquet or CSV by URI. Batches stream through: every row is hashed over all its columns (a
-row's identity, for copies and for the random holdout), only the columns in use stay in memory.
+Files are Parquet or CSV by URI. Batches stream through: every row is hashed over all its columns or
+its `data.rowId` (a row's identity, for copies and for the random holdout), only the columns in use
+stay in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows of the window: the columns in use and each row's hash over all columns."""
+    """The rows of the window: the columns in use and each row's hash over what identifies it.
+
+    Rows of one hash are one row, written more than once: equal in all columns, or in `data.rowId`.
+    """
 
     frame: pd.DataFrame
     hashes: np.ndarray[Any, np.dtype[np.uint64]]
@@ -88,7 +92,8 @@ def read(recipe: Recipe, *, also: Sequence[str] = ()) -> Rows:
     frames, hashes = [], []
     with tables.reading(source):
         for frame in opened.batches(read_names):
-            hashed = pd.util.hash_pandas_object(frame[read_names], index=False).to_numpy()
+            identity = [table.row_id] if table.row_id else read_names
+            hashed = pd.util.hash_pandas_object(frame[identity], index=False).to_numpy()
             frames.append(frame[wanted])
             hashes.append(hashed)
     if not frames or not sum(map(len, frames)):
@@ -128,7 +133,14 @@ def choose(rows: Rows, part: np.ndarray[Any, np.dtype[np.intp]], recipe: Recipe)
     columns, table = recipe.steps.columns, recipe.table
     if columns.given:
         return Inputs(features=_listed(rows, part, columns))
-    taken = {table.target, table.timestamp, table.groups, *columns.drop}
+    taken = {
+        table.target,
+        table.timestamp,
+        table.groups,
+        table.weight,
+        table.row_id,
+        *columns.drop,
+    }
     features: list[Feature] = []
     left_out = dict.fromkeys(rows.ignored, "a nested column")
     for name in rows.names:
@@ -170,10 +182,14 @@ def digest(frame: pd.DataFrame) -> str:
 def _named(recipe: Recipe) -> dict[str, str]:
     table, columns = recipe.table, recipe.steps.columns
     named = {table.target: "data.target"}
-    if table.timestamp:
-        named[table.timestamp] = "data.timestamp"
-    if table.groups:
-        named[table.groups] = "data.groups"
+    for column, spec_field in (
+        (table.timestamp, "data.timestamp"),
+        (table.groups, "data.groups"),
+        (table.weight, "data.weight"),
+        (table.row_id, "data.rowId"),
+    ):
+        if column:
+            named[column] = spec_field
     named |= dict.fromkeys(columns.numeric, "pipeline.columns.numeric")
     named |= dict.fromkeys(columns.categorical, "pipeline.columns.categorical")
     named |= dict.fromkeys(columns.drop, "pipeline.columns.drop")
@@ -200,7 +216,12 @@ def _empty(table: Table, files: int) -> str:
 
 
 def _require_values(frame: pd.DataFrame, table: Table) -> None:
-    for spec_field, name in (("data.target", table.target), ("data.timestamp", table.timestamp)):
+    for spec_field, name in (
+        ("data.target", table.target),
+        ("data.timestamp", table.timestamp),
+        ("data.weight", table.weight),
+        ("data.rowId", table.row_id),
+    ):
         if name and (missing := int(frame[name].isna().sum())):
             raise Refusal(
                 Reason.INVALID_DATA,

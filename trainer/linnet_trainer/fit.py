@@ -28,6 +28,7 @@ from sklearn.preprocessing import (
 from sklearn.utils import all_estimators, get_tags
 
 from linnet_trainer import module as modules
+from linnet_trainer import weights
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -149,9 +150,13 @@ def require_imputed(steps: Steps, inputs: pd.DataFrame, pipeline: Pipeline) -> N
 
 
 def fit(
-    pipeline: Pipeline, inputs: pd.DataFrame, target: np.ndarray[Any, Any], steps: Steps
+    pipeline: Pipeline,
+    inputs: pd.DataFrame,
+    target: np.ndarray[Any, Any],
+    steps: Steps,
+    weight: np.ndarray[Any, Any] | None = None,
 ) -> tuple[Pipeline, tuple[str, ...]]:
-    """Fit a clone; return it with the different warnings that it gave.
+    """Fit a clone, its last step with the rows' weights; return it with the warnings that it gave.
 
     Raises:
         Refusal: the estimator refuses its parameters or the data.
@@ -159,7 +164,7 @@ def fit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fitted = sklearn.clone(pipeline).fit(inputs, target)
+            fitted = weights.fit(sklearn.clone(pipeline), inputs, target, weight)
         except Exception as error:
             # Whatever a module raises is its author's to mend.
             known = isinstance(error, ValueError | TypeError | ArithmeticError)

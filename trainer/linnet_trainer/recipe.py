@@ -81,6 +81,11 @@ class Table:
     target: str
     timestamp: str = ""
     groups: str = ""
+    positive: str = ""
+    """The class of two whose probability is meant, as text; the last in sort order if empty."""
+    weight: str = ""
+    row_id: str = ""
+    """Column that tells rows apart; all columns do if empty."""
     start: datetime | None = None
     """First moment of the window, inclusive."""
     until: datetime | None = None
@@ -272,6 +277,12 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
     chosen: dict[str, str] = {}
     table = _table(spec["data"], created, chosen)
     task = Task(spec.get("task") or Task.CLASSIFICATION)
+    if table.positive and task is not Task.CLASSIFICATION:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`data.positiveClass` is for `task: Classification`; `task: {task}` has no classes: "
+            "remove it",
+        )
     validation = _validation(spec.get("validation") or {}, table, task, chosen)
     model = spec["model"]
     gates = tuple(_gate(gate, table, task, chosen) for gate in spec["gates"])
@@ -307,11 +318,7 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
         )
     later = [field for field in ("custom",) if spec.get(field)]
     data = spec["data"]
-    later += [
-        f"data.{field}"
-        for field in ("feast", "predictionLog", "positiveClass", "weight", "rowId")
-        if data.get(field)
-    ]
+    later += [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
     pipeline = spec.get("pipeline") or {}
     if pipeline.get("thresholdMetric"):
         later.append("pipeline.thresholdMetric")
@@ -337,6 +344,9 @@ def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Tab
         target=data["target"],
         timestamp=data.get("timestamp") or "",
         groups=data.get("groups") or "",
+        positive=data.get("positiveClass") or "",
+        weight=data.get("weight") or "",
+        row_id=data.get("rowId") or "",
         start=start,
         until=until,
     )

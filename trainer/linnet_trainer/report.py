@@ -66,6 +66,9 @@ def params(recipe: Recipe) -> dict[str, str]:
         "data.target": table.target,
         "data.timestamp": table.timestamp,
         "data.groups": table.groups,
+        "data.positiveClass": table.positive,
+        "data.weight": table.weight,
+        "data.rowId": table.row_id,
         "data.window.from": render_time(table.start) if table.start else "",
         "data.window.until": render_time(table.until) if table.until else "",
         "seed": str(recipe.seed),
@@ -302,7 +305,8 @@ def _checklist(
             for name, value in facts.training_scores.items()
         ),
         "Search": _search(recipe.search),
-        "Pipeline": _made_of(steps),
+        "Pipeline": _made_of(steps)
+        + (f", weighted by `{recipe.table.weight}`" if recipe.table.weight else ""),
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
         "`environment.json`",
         "Versioned": f"content digest `{facts.content_digest[:23]}`",

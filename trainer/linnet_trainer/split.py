@@ -86,13 +86,13 @@ def require_apart(rows: Rows, split: Split) -> None:
         raise Refusal(
             Reason.INVALID_DATA,
             f"{copies} of {len(split.holdout)} rows of the holdout are copies of training rows, "
-            "equal in all columns: the score would be of rows that the model has seen. Remove the "
-            "copies from the table",
+            "equal in all columns or in `data.rowId`: the score would be of rows that the model "
+            "has seen. Remove the copies from the table",
         )
 
 
 def count_copies(rows: Rows) -> int:
-    """Count the rows that are equal to an earlier row in all columns."""
+    """Count the rows that are an earlier row once more, by what identifies rows."""
     return len(rows) - len(np.unique(rows.hashes))
 
 
@@ -157,7 +157,7 @@ def identify(rows: Rows, split: Split, table: Table) -> str:
     """
     columns = [table.target, table.timestamp, table.groups]
     frame = rows.frame.iloc[split.holdout][[name for name in columns if name]]
-    if table.timestamp or table.groups:
+    if not table.row_id and (table.timestamp or table.groups):
         hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     else:
         hashes = rows.hashes[split.holdout]

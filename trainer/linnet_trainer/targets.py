@@ -147,8 +147,29 @@ def _classes(values: pd.Series, table: Table) -> Target:
             f"`data.target`: '{name}' has {len(classes)} different values ({shown}); a classifier "
             f"learns at most {CLASSES} classes, a number is predicted with `task: Regression`",
         )
+    classes = _ordered(classes, table)
     codes = pd.Index(classes).get_indexer(pd.Index(column)).astype(np.int64)
     return Target(classes=tuple(classes), type=kind, codes=codes)
+
+
+def _ordered(classes: list[Any], table: Table) -> list[Any]:
+    """The classes by code: the positive one last, where the spec names it."""
+    if not table.positive:
+        return classes
+    if len(classes) != 2:
+        raise Refusal(
+            Reason.INVALID_DATA,
+            f"`data.positiveClass` is for a target with two classes; '{table.target}' has "
+            f"{len(classes)}: remove it",
+        )
+    names = [str(name).lower() if isinstance(name, bool) else str(name) for name in classes]
+    if table.positive not in names:
+        raise Refusal(
+            Reason.INVALID_DATA,
+            f"`data.positiveClass` names '{table.positive}', which is no class of "
+            f"'{table.target}': use {' or '.join(repr(name) for name in names)}",
+        )
+    return classes if names[1] == table.positive else classes[::-1]
 
 
 def _class_column(values: pd.Series, name: str) -> tuple[np.ndarray[Any, Any], str]:

@@ -28,6 +28,7 @@ from linnet_trainer import (
     report,
     split,
     targets,
+    weights,
 )
 from linnet_trainer import module as modules
 from linnet_trainer.contract import Outcome, Reason, Result, Stage
@@ -51,6 +52,12 @@ class Prepared:
     """How the holdout was chosen."""
     sha256: str
     timestamp: str
+    weight: np.ndarray[Any, np.dtype[np.float64]] | None
+    """The weight of all rows, if the spec names a column of them."""
+
+    def weight_of(self, rows: split.Positions) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Return the weights of the rows of these numbers."""
+        return None if self.weight is None else self.weight[rows]
 
     @property
     def times(self) -> pd.Series | None:
@@ -106,7 +113,9 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = ""
     progress = Progress(tracker.set_tag)
     progress.enter(Stage.LOADING, recipe.table.uri)
     _log_module(recipe, tracker)
-    fit.make_estimator(recipe.steps, seed=recipe.seed)
+    estimator = fit.make_estimator(recipe.steps, seed=recipe.seed)
+    if recipe.table.weight:
+        weights.require_taken(estimator, recipe.steps, recipe.table.weight)
     evaluate.require_scorers(recipe.metrics)
     if recipe.search is not None and recipe.search.metric:
         evaluate.require_scorers([recipe.search.metric], field="search.metric")
@@ -142,9 +151,10 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
     key = {
         "Time": [],
         "Group": [recipe.table.groups],
-        "Random": list(rows.names),
+        "Random": [recipe.table.row_id] if recipe.table.row_id else list(rows.names),
     }[recipe.validation.by]
-    named = [recipe.table.target, recipe.table.timestamp, recipe.table.groups]
+    given = recipe.table
+    named = [given.target, given.timestamp, given.groups, given.weight, given.row_id]
     used = [*inputs.names, *(name for name in named if name and name not in inputs.names)]
     return Prepared(
         rows=rows,
@@ -154,7 +164,8 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         table=data.cast(rows.frame, inputs.features),
         facts=held.facts(key),
         sha256=data.digest(rows.frame[used]),
-        timestamp=recipe.table.timestamp,
+        timestamp=given.timestamp,
+        weight=weights.read(rows.frame[given.weight], given.weight) if given.weight else None,
     )
 
 
@@ -227,7 +238,8 @@ def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[
         pipeline = fit.make_pipeline(steps, ready.inputs.features, seed=recipe.seed)
         fit.require_imputed(steps, ready.table, pipeline)
         for training, test in folds:
-            model, _ = fit.fit(pipeline, table.iloc[training], values[training], steps)
+            weight = ready.weight_of(part[training])
+            model, _ = fit.fit(pipeline, table.iloc[training], values[training], steps, weight)
             answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
             yield evaluate.score(metric, answers, codes[test])
 
@@ -247,7 +259,13 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
     said: tuple[str, ...] = ()
     folds = split.fold(ready.rows, ready.held, codes, recipe)
     for number, (training, test) in enumerate(folds, start=1):
-        model, warned = fit.fit(pipeline, table.iloc[training], values[training], recipe.steps)
+        model, warned = fit.fit(
+            pipeline,
+            table.iloc[training],
+            values[training],
+            recipe.steps,
+            ready.weight_of(part[training]),
+        )
         answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
         score[part[test]] = evaluate.signal(answers)
         found = evaluate.score_all(metrics, answers, codes[test])
@@ -261,7 +279,7 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
             percent=25 + 40 * number // len(folds),
         )
     tracker.log_metrics(_spread(scores))
-    model, warned = fit.fit(pipeline, table, values, recipe.steps)
+    model, warned = fit.fit(pipeline, table, values, recipe.steps, ready.weight_of(part))
     for line in dict.fromkeys(said + warned):
         say(f"warning while fitting: {line}")
     return Fitted(
@@ -434,7 +452,13 @@ def _fit_again(
     part = held.training[: max(2, int(share * len(held.training)))]
     begun = time.monotonic()
     pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
-    model, _ = fit.fit(pipeline, ready.table.iloc[part], target.values[part], recipe.steps)
+    model, _ = fit.fit(
+        pipeline,
+        ready.table.iloc[part],
+        target.values[part],
+        recipe.steps,
+        ready.weight_of(part),
+    )
     seconds = time.monotonic() - begun
     answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes)
     scores = evaluate.score_all(recipe.metrics, answers, target.codes[held.holdout])

@@ -208,17 +208,18 @@ class Data(Model):
     target: Annotated[Column | None, Computed("with `predictionLog`: its label")] = None
     """Column to predict."""
     positive_class: Annotated[
-        Annotated[Text128, MinLen(1)] | None, Issue(4), Computed("last class in sort order")
+        Annotated[Text128, MinLen(1)] | None, Computed("last class in sort order")
     ] = None
     """The class whose probability is meant, for a target of two classes."""
     timestamp: Annotated[Column | None, Computed("with `predictionLog`: `event_time`")] = None
     """Column with the time of the event; never a feature."""
     groups: Column | None = None
     """Column whose equal values are never split between train and test; never a feature."""
-    weight: Annotated[Column | None, Issue(4)] = None
-    """Column with the weight of each row; never a feature."""
-    row_id: Annotated[Column | None, Issue(4)] = None
-    """Column that identifies a row, for the duplicates check; never a feature."""
+    weight: Column | None = None
+    """Column with the weight of each row in the fit; metrics count every row once. Never a
+    feature."""
+    row_id: Column | None = None
+    """Column that identifies a row, for copies of rows and the random holdout; never a feature."""
     window: Annotated[Window | None, Computed("all rows")] = None
     """The rows to read, by their time."""
 
@@ -629,6 +630,10 @@ class TrainingJobSpec(Model):
             "!has(self.data.predictionLog))",
             "data.target is required, except with `task: Clustering` or `data.predictionLog`, "
             "where it must be absent",
+        ),
+        Rule(
+            "!has(self.data.positiveClass) || !has(self.task) || self.task == 'Classification'",
+            "data.positiveClass is for `task: Classification`",
         ),
         Rule(
             f"!has(self.data.window) || {_has_time()}",

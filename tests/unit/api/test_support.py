@@ -35,9 +35,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
     "TrainingJob": [
         ("spec.data.feast", {"data": {"feast": {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}}}),
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
-        ("spec.data.positiveClass", {"data": {"positiveClass": "true"}}),
-        ("spec.data.weight", {"data": {"weight": "w"}}),
-        ("spec.data.rowId", {"data": {"rowId": "id"}}),
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
