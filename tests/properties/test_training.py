@@ -345,7 +345,7 @@ def test_the_run_of_a_failed_training_is_closed_once() -> None:
 
 
 def test_a_field_that_is_not_live_trains_nothing_and_a_good_spec_goes_on() -> None:
-    simulation = TrainingSimulation(spec={**TRAINING, "task": "Regression"})
+    simulation = TrainingSimulation(spec={**TRAINING, "task": "Clustering"})
     simulation.run(60)
     assert simulation.condition("Stalled") == ("True", "NotYetSupported")
     assert simulation.condition("Complete") == ("False", "NotYetSupported")
