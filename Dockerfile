@@ -53,7 +53,7 @@ FROM pods AS demo
 COPY locks/demo.txt /opt/linnet/demo.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --quiet --no-deps --requirement /opt/linnet/demo.txt
-COPY examples/demo/*.py /opt/linnet/demo/
+COPY examples/demo/*.py examples/training/*.py /opt/linnet/demo/
 USER 10001:10001
 ENTRYPOINT ["python"]
 

@@ -1188,6 +1188,7 @@ class TrainingSimulation(Loop):
             "alias writes": [w for w in self.registry.writes if w.startswith("alias")],
             "jobs": len(self.jobs_seen),
             "config maps": self.of_kind("ConfigMap"),
+            "services": self.of_kind("Service"),
         }
 
 

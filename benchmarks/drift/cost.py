@@ -46,6 +46,7 @@ def write(folder: Path, rows: int) -> None:
     """The window, the reference, and the reference's profile."""
     from linnet_trainer import profile
     from linnet_trainer.data import Feature
+    from linnet_trainer.targets import Target
 
     reference = make(REFERENCE_ROWS, days=90, first="2026-01-01", seed=1)
     reference.to_parquet(folder / "reference.parquet", index=False)
@@ -57,7 +58,7 @@ def write(folder: Path, rows: int) -> None:
     made = profile.make(
         reference[[*NUMBERS, *TEXTS]],
         features=features,
-        target=np.arange(REFERENCE_ROWS) % 2,
+        target=Target(classes=(False, True), type="boolean", codes=np.arange(REFERENCE_ROWS) % 2),
         score=np.full(REFERENCE_ROWS, 0.5),
         held=np.arange(REFERENCE_ROWS) >= REFERENCE_ROWS * 9 // 10,
         times=reference["at"],

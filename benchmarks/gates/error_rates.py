@@ -2,9 +2,14 @@
 
 The flights of March to December 2013, scored by models that were fitted on January and February.
 All those days are the population, so that the true difference of two models' AUC is known; the
-challenger is mixed from two models until it is exactly worse by the margin, equal, or better. A run
-draws so many whole days, at random or in a row, and asks the shipped gate (jackknife, t, first
-look). AUC over days is a sum over pairs of days, which are counted once: runs cost little.
+challenger is mixed from two models until it is worse by the margin, equal, or better. A run draws
+so many whole days, at random or in a row, and asks the shipped gate (jackknife, t, first look). AUC
+over days is a sum over pairs of days, which are counted once: runs cost little.
+
+The difference depends on how many days there are. A pair of flights of one day tells less about the
+weather than a pair of two days, and of few days more pairs are of one day; days in a row are of one
+season. So a model that is worse is asked for the difference that holdouts of its kind have on
+average (`truly`): what passes in more than alpha of the runs is then not a better model.
 """
 
 from __future__ import annotations
@@ -138,29 +143,44 @@ def main() -> None:
     same = pairs(equal(scores, late, random), late, day) - champion
     better = pairs(mixed_to(BETTER, scores, late), late, day) - champion
     print(
-        f"{'days':>5} {'drawn':>9} {'margin':>7} {'worse by margin':>16} {'equal':>7} "
+        f"{'days':>5} {'drawn':>9} {'margin':>7} {'truly':>8} {'worse by margin':>16} {'equal':>7} "
         f"{f'better by {BETTER}':>15}"
     )
     for margin in MARGINS:
         worse = pairs(mixed_to(-margin, scores, late), late, day) - champion
         print(
-            f"true differences: {_true(worse, counts)}, {_true(same, counts)}, "
-            f"{_true(better, counts)}"
+            f"over all days: {_true(worse, counts)}, {_true(same, counts)}, {_true(better, counts)}"
         )
         for days in DAYS:
             for drawn in ("at random", "in a row"):
+                truly = -_expected(worse, counts, days, drawn)
                 shares = []
-                for apart in (worse, same, better):
+                for apart, asked in ((worse, truly), (same, margin), (better, margin)):
                     passed = sum(
-                        _passes(apart, counts, _draw(random, total, days, drawn), margin)
+                        _passes(apart, counts, _draw(random, total, days, drawn), asked)
                         for _ in range(runs)
                     )
                     shares.append(passed / runs)
                 print(
-                    f"{days:>5} {drawn:>9} {margin:>7} {shares[0]:>16.4f} {shares[1]:>7.3f} "
-                    f"{shares[2]:>15.3f}",
+                    f"{days:>5} {drawn:>9} {margin:>7} {truly:>8.5f} {shares[0]:>16.4f} "
+                    f"{shares[1]:>7.3f} {shares[2]:>15.3f}",
                     flush=True,
                 )
+
+
+def _expected(apart: Any, counts: Any, days: int, drawn: str) -> float:
+    """Return the difference that holdouts of so many days have on average."""
+    total = len(counts)
+    if drawn == "at random":
+        # How likely a day, and a pair of two days, is among those drawn.
+        weight = np.full_like(counts, days * (days - 1) / (total * (total - 1)), dtype=float)
+        np.fill_diagonal(weight, days / total)
+        return float((weight * apart).sum() / (weight * counts).sum())
+    found = []
+    for first in range(total - days + 1):
+        block = np.s_[first : first + days, first : first + days]
+        found.append(apart[block].sum() / counts[block].sum())
+    return float(np.mean(found))
 
 
 def _true(apart: Any, counts: Any) -> str:

@@ -41,7 +41,7 @@ CLIENTS = 8
 REST_SECONDS = 60
 QUIET_CPU = 0.03
 """Share of a core below which a controller is at rest."""
-LIMIT = 1800.0
+LIMIT = 3600.0
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ class Reference:
     sample: pd.DataFrame
     """Rows that the profile kept, with `linnet_…` columns."""
     model: Any
-    positive: Any
+    classes: tuple[Any, ...]
+    """The two classes of the model, the positive one last."""
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -116,6 +117,7 @@ def load(spec: Spec, run: Run, folder: Path) -> Reference:
         Unavailable: registry or store do not answer.
     """
     document = _manifest(spec, run, folder)
+    classes = _classes(spec, document)
     profile_blob = _file(spec, run, document, "profile.json", folder)
     profile = json.loads(profile_blob)
     if not profile.get("days"):
@@ -140,7 +142,7 @@ def load(spec: Spec, run: Run, folder: Path) -> Reference:
         scores=alarm.calendar(profile["score"]["counts"], dates),
         sample=pd.read_parquet(io.BytesIO(sample)),
         model=_model(spec, run, document, folder),
-        positive=document["classes"][1],
+        classes=classes,
     )
 
 
@@ -162,6 +164,18 @@ def _manifest(spec: Spec, run: Run, folder: Path) -> Mapping[str, Any]:
         )
     document: Mapping[str, Any] = json.loads(blob)
     return document
+
+
+def _classes(spec: Spec, document: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The two classes by the trainer's codes."""
+    classes, positive = document.get("classes") or (), document.get("positiveClass")
+    if len(classes) != 2:
+        raise Failure(
+            Reason.REFERENCE_MISSING,
+            f"version {spec.version} of '{spec.model}' does not answer one of two classes, and "
+            "this version of Linnet measures the drift of no other: delete the DriftPolicy",
+        )
+    return tuple(sorted(classes, key=lambda each: bool(each == positive)))
 
 
 def _file(spec: Spec, run: Run, document: Mapping[str, Any], name: str, folder: Path) -> bytes:

@@ -162,7 +162,7 @@ def _count(
 
 
 def _score(found: Tally, reference: Reference, rows: pd.DataFrame) -> Any:
-    score = evaluate.answer(reference.model, rows, reference.positive).probability
+    score = evaluate.signal(evaluate.answer(reference.model, rows, reference.classes))
     places = np.minimum((score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
     found.scores += np.bincount(places, minlength=SCORE_BINS)
     return score

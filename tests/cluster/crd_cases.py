@@ -92,6 +92,10 @@ NAME = (
 ALIAS = "model.alias must not be 'latest' or 'v<number>': MLflow reserves them"
 CHAMPION_ALIAS = "model.championAlias must not be 'latest' or 'v<number>': MLflow reserves them"
 ALIASES_DIFFER = "model.alias and model.championAlias must differ"
+MODEL_NAME = (
+    "model.name must be a registered model's, of letters, digits, ' ', '.', '_' and '-'; write an "
+    "alias where you would write a stage or a models:/ URI"
+)
 SOURCES = "data must have exactly one of `table`, `feast`, `predictionLog`"
 PIPELINES = "spec must have exactly one of `pipeline`, `module`, `custom`"
 TARGET = (
@@ -222,6 +226,7 @@ TRAINING = [
     training(NAME, {"metadata.name": "a" * 41}, {"metadata.name": "a" * 40}),
     training(NAME, {"metadata.name": "9to5"}, {"metadata.name": "nine-to-5"}),
     training(NAME, {"metadata.name": "delays.v2"}, {"metadata.name": "delays-v2"}),
+    training(MODEL_NAME, {"spec.model.name": "models:/delays/Production"}),
     training(ALIAS, {"spec.model.alias": "latest"}, {"spec.model.alias": "newest"}),
     training(ALIAS, {"spec.model.alias": "v3"}, {"spec.model.alias": ""}),
     training(
@@ -290,6 +295,17 @@ TRAINING = [
         "validation.splitter 'TimeSeriesSplit' needs data.timestamp",
         NO_TIME | {"spec.validation.splitter": "TimeSeriesSplit"},
         FROM_LOG | {"spec.validation.splitter": "TimeSeriesSplit"},
+    ),
+    training(
+        "validation.splitter 'StratifiedKFold' and 'StratifiedGroupKFold' are for "
+        "`task: Classification`",
+        {"spec.task": "Regression", "spec.validation.splitter": "StratifiedKFold"},
+        {"spec.task": "Regression", "spec.validation.splitter": "KFold"},
+    ),
+    training(
+        "gates: with `task: Regression` a `margin` is in units of the target: write it out",
+        {"spec.task": "Regression", **never_worse(metric="neg_mean_absolute_error")},
+        {"spec.task": "Regression", **never_worse(metric="neg_mean_absolute_error", margin="1.5")},
     ),
     training(
         "validation.splitter 'GroupKFold' and 'StratifiedGroupKFold' need data.groups",
@@ -476,6 +492,7 @@ TRAINING = [
 
 DEPLOYMENT = [
     deployment(NAME, {"metadata.name": "a" * 41}, {"metadata.name": "a" * 40}),
+    deployment(MODEL_NAME, {"spec.model.name": "models:/delays@champion"}),
     deployment(ALIAS, {"spec.model.alias": "v1"}, {"spec.model.alias": "vintage"}),
     deployment(
         CHAMPION_ALIAS, {"spec.model.championAlias": "latest"}, {"spec.model.championAlias": ""}

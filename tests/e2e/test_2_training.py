@@ -58,6 +58,36 @@ def test_tables_and_holdouts_each_give_one_version_and_move_the_alias(world: Wor
 
 
 @beside
+def test_numbers_and_three_classes_are_learned_from_public_tables(world: World) -> None:
+    place = world.place("tasks")
+    rows = {"timestamp": None, "groups": None}
+    r2 = {"name": "good-enough", "metric": "r2", "minimum": "0.30"}
+    auc = {"name": "good-enough", "metric": "roc_auc_ovr", "minimum": "0.95"}
+    jobs: dict[str, dict[str, Any]] = {
+        "number": {
+            "task": "Regression",
+            "data": {
+                **rows, "target": "progression", "table": {"uri": world.table("diabetes.parquet")}
+            },
+            "pipeline": {"estimator": {"class": "Ridge"}},
+            "validation": {"holdout": {"by": "Random", "fraction": "0.3"}},
+            "gates": [r2],
+        },
+        "classes": {
+            "data": {**rows, "target": "cultivar", "table": {"uri": world.table("wine.parquet")}},
+            "validation": {"holdout": {"by": "Random", "fraction": "0.4"}},
+            "gates": [auc],
+        },
+    }  # fmt: skip
+    for name, changes in jobs.items():
+        with world.trainers:
+            place.train(name, model={"name": f"{place.model}-{name}"}, **changes)
+            obj = place.is_complete(name)
+        assert obj["status"]["metrics"][0]["name"] == changes["gates"][0]["metric"]
+        assert says(obj, "Registered", "True"), place.explain()
+
+
+@beside
 def test_gates_refuse_and_say_why(world: World) -> None:
     place = world.place("gates")
     source = world.trained["good"].result(timeout=300)
@@ -127,6 +157,36 @@ def test_a_trainer_that_is_killed_leaves_one_version(world: World) -> None:
     versions = world.registry.versions(place.model)
     assert [each["version"] for each in versions] == ["1"] == [obj["status"]["version"]]
     assert world.registry.aliases(place.model) == {"challenger": "1"}
+
+
+@beside
+def test_a_search_over_two_pods_outlives_the_one_that_serves_it(world: World) -> None:
+    place = world.place("search")
+    space = [{"name": "C", "logUniform": {"min": "0.001", "max": "10"}}]
+    with world.trainers:
+        place.train(
+            "search", backoffLimit=4,
+            search={"parallelism": 2, "trials": 12, "sampler": "Random", "parameters": space},
+        )  # fmt: skip
+        obj = place.until(
+            "TrainingJob", "search", "two trials ended",
+            lambda obj: obj.get("status", {}).get("search", {}).get("completed", 0) >= 2,
+            seconds=240,
+        )  # fmt: skip
+        first = f"{obj['status']['jobName']}-0-"
+        pod = next(
+            name
+            for each in _trainer(place, "search")
+            if (name := each["metadata"]["name"]).startswith(first)
+        )
+        place.api.delete("Pod", place.namespace, pod, grace=0)
+        obj = place.is_complete("search", seconds=300)
+    found = obj["status"]["search"]
+    assert found["of"] == 12 <= found["completed"] <= 13, place.explain()
+    assert found["failed"] <= 1, "a lost pod loses its running trial and no more"
+    assert found["best"]["parameters"][0]["name"] == "C"
+    versions = world.registry.versions(place.model)
+    assert [each["version"] for each in versions] == ["1"] == [obj["status"]["version"]]
 
 
 @beside

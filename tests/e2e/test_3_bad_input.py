@@ -28,8 +28,8 @@ RECIPES = [
     Recipe("schema", "InvalidData", ("`data.target`", "'late'", "no column"), "other.parquet"),
     Recipe("one-class", "InvalidData", ("`data.target`", "both classes"), "one-class.parquet"),
     Recipe(
-        "three-classes", "TargetNotSupported", ("`data.target`", "3 different values"),
-        "three-classes.parquet",
+        "number", "TargetNotSupported", ("`data.target`", "`task: Regression`"),
+        "number.parquet",
     ),
     Recipe(
         "estimator", "UnknownEstimator", ("LogisticRegresion", "LogisticRegression"),
@@ -59,17 +59,17 @@ def test_what_cannot_start_says_what_it_waits_for(world: World) -> None:
     place = world.place("waiting")
     place.train("image", template={"image": "localhost/linnet/nothing:dev"})
     place.train("nowhere", template={"nodeSelector": {"disk": "golden"}})
-    place.train("new-field", search={"trials": 3, "parameters": [
-        {"name": "C", "logUniform": {"min": "0.1", "max": "1"}}]})  # fmt: skip
+    place.train("new-field", search={"engine": "RayTune", "ray": {"address": "local"},
+        "parameters": [{"name": "C", "logUniform": {"min": "0.1", "max": "1"}}]})  # fmt: skip
     place.has_condition(
         "TrainingJob", "image", "Complete", "False", "Queued", "localhost/linnet/nothing:dev"
     )
     place.has_condition("TrainingJob", "nowhere", "Complete", "False", "Queued", "node")
     place.has_condition(
         "TrainingJob", "new-field", "Stalled", "True", "NotYetSupported",
-        "spec.search is not supported by this version of Linnet",
+        "spec.search.engine 'RayTune', spec.search.ray are not supported by this version of Linnet",
     )  # fmt: skip
-    place.has_event("new-field", "NotYetSupported", "spec.search")
+    place.has_event("new-field", "NotYetSupported", "spec.search.ray")
     jobs = {job["metadata"]["labels"]["linnet.dev/training-job"] for job in place.all("Job")}
     assert jobs == {"image", "nowhere"}
 

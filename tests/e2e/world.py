@@ -43,7 +43,7 @@ CONTENTS = {"good": "good.parquet", "bad": "extra.parquet", "contrary": "contrar
 SLOW = {"class": "RandomForestClassifier", "parameters": {"n_estimators": 400, "max_depth": 4}}
 """An estimator that takes many times as long for an answer as the others."""
 MAKERS = ("model-version", "training-job", "drift-policy")
-"""What a child is made for, by label; one of each kind is made for each."""
+"""What a child is made for, by label; one of each kind for each, but a check for each slot."""
 
 HOLD: Mapping[str, Any] = {"minDuration": "5s", "minCandidateRequests": 20, "maxDuration": "20s"}
 STEPS: list[Mapping[str, Any]] = [
@@ -876,6 +876,8 @@ class Place:
         for meta in added:
             labels = meta.get("labels", {})
             of = [labels.get(f"linnet.dev/{each}", "") for each in MAKERS]
+            if meta["kind"] == "Job" and not labels.get("linnet.dev/training-job"):
+                of.append(meta["name"])  # A check's: it tells the slot.
             uids.setdefault((meta["kind"], *of), set()).add(meta["uid"])
         twice = {key: found for key, found in uids.items() if len(found) > 1}
         assert not twice, f"made more than once: {twice}\n{self.explain()}"

@@ -40,6 +40,18 @@ CASES: dict[str, Case] = {
         version="3",
         alias="3",
     ),
+    "a search over pods": Case(
+        spec={
+            **TRAINING,
+            "search": {
+                "parallelism": 2,
+                "parameters": [{"name": "C", "int": {"min": 1, "max": 9}}],
+            },
+        },
+        complete=("True", "Completed"),
+        version="1",
+        alias="1",
+    ),
     "a training without an alias": Case(
         spec={**TRAINING, "model": {"name": "delays", "alias": ""}},
         complete=("True", "Completed"),

@@ -186,3 +186,58 @@ def test_a_model_without_a_task_in_its_manifest_is_asked_what_it_is(tmp_path: Pa
     answers = model.predict([[1.0, 0.0]])
     assert answers.labels == estimator.predict(np.array([[1.0, 0.0]])).tolist()
     assert answers.probabilities is None
+
+
+def test_three_classes_are_answered_with_a_probability_of_each_as_their_samples_say(
+    tmp_path: Path,
+) -> None:
+    table, _ = draw()
+    how = np.select([table[:, 0] > 0.5, table[:, 1] > 0], ["late", "early"], "on time")
+    estimator = LogisticRegression().fit(table, how)
+    classes = ["early", "late", "on time"]
+    folder = dumped(
+        tmp_path / "model",
+        estimator,
+        columns=NUMBERS,
+        classes=classes,
+        positiveClass=None,
+        threshold=None,
+    )
+    model = models.load(folder)
+    (folder / "linnet").mkdir(exist_ok=True)
+    samples = {
+        "columns": ["a", "b"],
+        "classes": classes,
+        "rows": table[:9].tolist(),
+        "labels": estimator.predict(table[:9]).tolist(),
+        "probabilities": estimator.predict_proba(table[:9]).tolist(),
+    }
+    (folder / "linnet" / "samples.json").write_text(json.dumps(samples))
+
+    assert (model.positive, model.classes) == (None, tuple(classes))
+    assert models.check(model, folder) == 9
+    assert {len(row) for row in model.predict(table[:9].tolist()).probabilities or ()} == {3}
+
+
+def test_numbers_are_answered_as_their_samples_say(tmp_path: Path) -> None:
+    table, _ = draw()
+    estimator = RandomForestRegressor(n_estimators=3, random_state=0).fit(table, table[:, 0])
+    folder = dumped(
+        tmp_path / "model",
+        estimator,
+        columns=NUMBERS,
+        task="Regression",
+        classes=None,
+        positiveClass=None,
+        threshold=None,
+    )
+    model = models.load(folder)
+    told = estimator.predict(table[:5]).tolist()
+    samples = {"columns": ["a", "b"], "rows": table[:5].tolist(), "predictions": told}
+    path = folder / "linnet" / "samples.json"
+    path.write_text(json.dumps(samples))
+
+    assert models.check(model, folder) == 5
+    path.write_text(json.dumps(samples | {"predictions": [*told[:4], told[4] + 0.001]}))
+    with pytest.raises(models.SelfCheckFailed, match=r"^sample row 4: the model answers "):
+        models.check(model, folder)

@@ -28,10 +28,6 @@ def one_class(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(late=False)
 
 
-def many_classes(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(late=table["stops"])
-
-
 def no_rows(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[:0]
 
@@ -123,16 +119,30 @@ CASES = [
         change=one_class,
     ),
     Case(
-        "a target with three classes",
-        Reason.TARGET_NOT_SUPPORTED,
-        "`data.target`: 'late' has 3 different values (0, 1, 2)",
-        change=many_classes,
-    ),
-    Case(
         "a target that is a number",
         Reason.TARGET_NOT_SUPPORTED,
         "`data.target`: 'x' has 1200 different values",
         given={"data": {"target": "x"}},
+    ),
+    Case(
+        "a text to be predicted as a number",
+        Reason.TARGET_NOT_SUPPORTED,
+        "`data.target`: 'plane' is of type object and `task: Regression` predicts numbers",
+        given={
+            "task": "Regression",
+            "data": {"target": "plane"},
+            "pipeline": {"estimator": {"class": "Ridge"}},
+        },
+    ),
+    Case(
+        "a metric of two classes for a number",
+        Reason.TRAINER_FAILED,
+        "`gates[].metric`: scorer 'roc_auc' does not fit a regression: ",
+        given={
+            "task": "Regression",
+            "data": {"target": "x"},
+            "pipeline": {"estimator": {"class": "Ridge"}},
+        },
     ),
     Case(
         "a target with missing values",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from linnet_trainer import card, plots
 from linnet_trainer.card import Section
+from linnet_trainer.targets import Kind
 
 from trainer.world import World
 
@@ -60,9 +61,9 @@ def test_the_card_answers_the_checklist_draws_plots_and_sets_runs_side_by_side(
     drawn = {
         Path(artifact.path).stem for artifact in world.client.list_artifacts(second.run_id, "plots")
     }
-    assert drawn == set(plots.PLOTS)
+    assert drawn == set(plots.PLOTS[Kind.BINARY])
     page = stored(world, second.run_id, "model-card.html")
-    assert page.count("data:image/png;base64,") == len(plots.PLOTS)
+    assert page.count("data:image/png;base64,") == len(plots.PLOTS[Kind.BINARY])
     assert first.message in stored(world, first.run_id, "model-card.md")
     assert "This is the first run" in stored(world, first.run_id, "model-card.md")
 

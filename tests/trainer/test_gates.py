@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from linnet_trainer import evaluate, gates
+from linnet_trainer import champion, evaluate, gates
 from linnet_trainer.contract import GateReason
 from linnet_trainer.gates import Difference
 from linnet_trainer.recipe import GateSpec, Unit
@@ -67,6 +67,28 @@ def test_the_first_look_is_the_reference_functions_lower_bound_at_level_95(days:
     assert found.estimate == pytest.approx(theta, abs=1e-12)
     assert found.estimate - times * found.error == pytest.approx(low, abs=1e-12)
     assert found.clusters == days
+
+
+@pytest.mark.parametrize("days", [20, 450])
+def test_paired_losses_per_day_give_the_jackknife_of_their_mean(days: int) -> None:
+    random = np.random.default_rng(days)
+    day = np.repeat(np.arange(days), random.integers(1, 9, days))
+    truth = random.normal(size=len(day))
+    ours = evaluate.Numbers(label=truth + random.normal(scale=0.9, size=len(day)))
+    theirs = evaluate.Numbers(label=truth + random.normal(size=len(day)))
+
+    for metric in evaluate.LOSSES:
+        paired = champion.compare(metric, ours, theirs, truth, day)
+        general = gates.jackknife(
+            lambda rows, metric=metric: (
+                evaluate.score(metric, ours, truth, rows)
+                - evaluate.score(metric, theirs, truth, rows)
+            ),
+            day,
+        )
+        assert paired.estimate == pytest.approx(general.estimate, abs=1e-12)
+        assert paired.error == pytest.approx(general.error, rel=1e-9)
+        assert (paired.clusters, paired.freedom) == (days, min(days, gates.BLOCKS) - 1)
 
 
 def test_looks_spend_no_more_than_the_total_alpha() -> None:

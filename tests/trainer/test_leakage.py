@@ -132,6 +132,56 @@ def test_honest_rates_are_almost_never_taken_for_these_labels() -> None:
     assert taken == 0
 
 
+def test_means_of_these_very_numbers_are_recognised_and_honest_ones_are_not() -> None:
+    taken = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        truth, spread = random.normal(size=40), random.uniform(0.1, 3, 40)
+        category = random.integers(0, 40, 4000)
+        y = truth[category] + spread[category] * random.standard_t(5, size=4000)
+        means = np.bincount(category, weights=y) / np.bincount(category)
+        assert leakage.is_encoded(means[category], y)
+        taken += leakage.is_encoded(truth[category], y)
+
+    assert taken == 0
+
+
+def signs_of(table: pd.DataFrame, target: Any) -> leakage.Signs:
+    features = tuple(Feature(name=name, type="double", source="double") for name in table)
+    hashes = np.arange(len(table), dtype=np.uint64)
+    rows = Rows(frame=table, hashes=hashes, names=tuple(table), types={}, files=1)
+    positions = np.arange(len(table))
+    held = Split(
+        training=positions[:-100],
+        holdout=positions[-100:],
+        by=Axis.RANDOM,
+        start=None,
+        trained_until=None,
+        fraction=0.25,
+    )
+    return leakage.look_for(rows, table, features, target, held, times=None, seed=0)
+
+
+def test_a_number_that_is_given_away_is_named_by_its_r2() -> None:
+    random = np.random.default_rng(0)
+    y = random.normal(size=3000)
+    table = pd.DataFrame({"honest": y + random.normal(size=3000), "told": 2 * y + 1})
+
+    assert signs_of(table, y).sentences == (
+        f"'told' alone gives the target away (R² {signs_of(table, y).alone['told']:.3f})",
+    )
+
+
+def test_a_class_too_rare_for_a_sample_is_looked_at_and_one_of_two_rows_is_left_out() -> None:
+    random = np.random.default_rng(0)
+    target = np.zeros(60_000, dtype=np.int64)
+    target[random.choice(59_000, 40, replace=False)] = 1
+    table = pd.DataFrame({"told": target + random.normal(scale=0.01, size=60_000)})
+    target[[7, 70]] = 2
+
+    assert len(signs_of(table, target).sentences) == 1
+
+
 def test_means_of_other_folds_are_honest() -> None:
     y, category, _ = rates(3, categories=40, rows=20_000)
     fold = np.arange(len(y)) % 5

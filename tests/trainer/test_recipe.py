@@ -65,6 +65,42 @@ def test_without_time_and_groups_rows_are_drawn_and_the_unit_must_be_written_out
         parse({"data": {"timestamp": None}, **COMPARE})
 
 
+def test_a_regression_has_no_classes_to_stratify_by_and_no_margin_without_a_unit() -> None:
+    rows = {"task": "Regression", "data": {"timestamp": None}}
+    mae = {"metric": "neg_mean_absolute_error", "notWorseThan": "Champion", "unit": "Row"}
+
+    assert parse(rows).validation.splitter == "KFold"
+    assert parse({**rows, "data": {"timestamp": None, "groups": "p"}}).validation.splitter == (
+        "GroupKFold"
+    )
+    with pytest.raises(Refusal, match="`task: Regression` has none: use KFold"):
+        parse({**rows, "validation": {"splitter": "StratifiedKFold"}})
+    with pytest.raises(Refusal, match="in units of `late`, so `margin` has no default"):
+        parse({**rows, "gates": [{"name": "g", **mae}]})
+    assert parse({**rows, "gates": [{"name": "g", **mae, "margin": "1.5"}]}).gates[0].margin == 1.5
+    assert parse({**rows, "gates": [{"name": "g", **mae, "metric": "r2"}]}).gates[0].margin == 0.02
+
+
+SPACE = {"parameters": [{"name": "C", "logUniform": {"min": "0.1", "max": "9"}}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "searched"),
+    [
+        ({"search": SPACE}, "roc_auc"),
+        ({"search": {**SPACE, "metric": "f1"}}, "f1"),
+        ({"search": SPACE, "gates": [{"name": "s", "size": {"maximum": "1Mi"}}]}, "r2"),
+    ],
+)
+def test_a_search_follows_its_own_metric_then_the_gates_then_the_targets(
+    changes: dict[str, Any], searched: str
+) -> None:
+    found = parse(changes).led_by("r2").search
+
+    assert found is not None
+    assert found.metric == searched
+
+
 def test_what_the_operator_has_filled_in_stands() -> None:
     found = parse(
         {
@@ -112,8 +148,8 @@ def test_identity_comes_from_the_environment_where_the_file_lacks_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"task": "Regression"}, "`task: Regression` is not supported"),
-        ({"search": {"parameters": []}}, "spec.search is not supported"),
+        ({"task": "Clustering"}, "`task: Clustering` is not supported"),
+        ({"search": {"parameters": []}}, "`search.parameters` is empty"),
         ({"data": {"weight": "w", "rowId": "i"}}, "spec.data.rowId, spec.data.weight"),
         ({"pipeline": {"calibration": "Isotonic"}}, "spec.pipeline.calibration"),
         ({"pipeline": {"columns": {"text": ["t"]}}}, "spec.pipeline.columns.text"),

@@ -302,6 +302,12 @@ READY: dict[str, tuple[Observation, str, str]] = {
         "model 'delays' has no alias 'challenger' (it has: champion): set it, or correct "
         "`spec.model.alias`",
     ),
+    "a stage for an alias": (
+        settled(spec=spec(model={"name": "delays", "alias": "Staging"}), model=model(champion="1")),
+        "ModelNotFound",
+        "model 'delays' has no alias 'Staging' (it has: champion): set it, or correct "
+        "`spec.model.alias`; stages are not followed, an alias takes their place",
+    ),
     "no such version": (
         settled(spec=spec(model={"name": "delays", "version": "9"})),
         "ModelNotFound",

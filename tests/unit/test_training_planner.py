@@ -1,5 +1,6 @@
 """What is decided about one TrainingJob, and what is said of it, by tables."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -171,6 +172,16 @@ def test_results(case: tuple[dict[str, Any], tuple[str, str] | None]) -> None:
     assert plan.records is (expected is not None)
 
 
+def test_a_pod_out_of_memory_says_which_limit_it_met() -> None:
+    pods = (ended_pod(137, out_of_memory=True),)
+    plan = decided(status=NAMED, job=job("Failed", "BackoffLimitExceeded"), pods=pods)
+
+    assert plan.status.result is not None
+    assert "its limit of 2Gi: raise `spec.template.resources.limits.memory`" in (
+        plan.status.result.message
+    )
+
+
 def test_a_finished_run_of_an_older_object_is_adopted_before_a_job_is_named() -> None:
     plan = decided(run=run_with(contract.render(document(job_uid="older"))))
     assert plan.records
@@ -324,3 +335,104 @@ def test_progress_that_cannot_be_read_stops_nothing() -> None:
     plan = decided(status=NAMED, job=job(), run=seen, created=NOW - timedelta(hours=1))
     assert plan.status.progress is None
     assert plan.status.run is not None
+
+
+def test_a_search_is_told_as_the_run_tells_it_and_stays_when_the_run_cannot_be_read() -> None:
+    best = {"number": 2, "value": "0.71", "parameters": [{"name": "C", "value": "0.3"}]}
+    told = {"completed": 3, "running": 1, "failed": 0, "of": 20, "best": best}
+    progress = {"stage": "Searching", "percent": 26, "message": "3 of 20", "remainingSeconds": 90}
+    tags = {contract.TAG_SEARCH: json.dumps(told), contract.TAG_PROGRESS: json.dumps(progress)}
+    plan = decided(status=NAMED, job=job(), run=run_with(status="RUNNING", **tags))
+    assert plan.status.search is not None
+    assert plan.status.search.model_dump(mode="json", by_alias=True) == told
+    assert plan.status.progress is not None
+    assert plan.status.progress.remaining_seconds == 90
+
+    broken = run_with(status="RUNNING", **{contract.TAG_SEARCH: "{"})
+    assert decided(status=plan.status, job=job(), run=broken).status.search == plan.status.search
+
+
+SEARCH: dict[str, Any] = {"parameters": [{"name": "C", "int": {"min": 1, "max": 9}}]}
+
+
+def searching(**search: Any) -> Observation:
+    spec = TrainingJobSpec.model_validate({**TRAINING, "search": {**SEARCH, **search}})
+    seen = replace(BASE, spec=spec)
+    found = resources.spec_hash(seen)
+    return replace(
+        seen, status=TrainingJobStatus(spec_hash=found, job_name=f"delays-train-{found[:8]}")
+    )
+
+
+def made(seen: Observation) -> dict[str, Any]:
+    """The children that are made, by kind."""
+    actions = planner.decide(seen, now=NOW).actions
+    manifests = [a.manifest for a in actions if isinstance(a, ApplyObject | CreateObject)]
+    return {manifest["kind"]: manifest for manifest in manifests}
+
+
+def variables(job: Any) -> dict[str, Any]:
+    return {each["name"]: each for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+def test_the_pods_of_a_search_find_the_first_one_by_a_headless_service() -> None:
+    seen = searching(parallelism=3)
+    found, name = made(seen), seen.status.job_name
+    assert list(found) == ["ConfigMap", "Service", "Job"], "the name is there before the pods ask"
+    service, job = found["Service"], found["Job"]["spec"]
+    assert service["metadata"]["name"] == name
+    assert service["metadata"]["ownerReferences"][0]["uid"] == "uid-job"
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": name}
+    assert [each["port"] for each in service["spec"]["ports"]] == [8092]
+    assert (job["completionMode"], job["completions"], job["parallelism"]) == ("Indexed", 3, 3)
+    assert job["template"]["spec"]["subdomain"] == name
+    assert variables(found["Job"])["LINNET_STUDY_URL"]["value"] == (
+        f"grpc://{name}-0.{name}.team.svc:8092"
+    )
+    assert "Service" not in made(replace(seen, service=service))
+
+
+def test_a_search_in_one_pod_needs_no_service() -> None:
+    found = made(searching())
+    assert list(found) == ["ConfigMap", "Job"]
+    assert found["Job"]["spec"]["completions"] == 1
+    assert "subdomain" not in found["Job"]["spec"]["template"]["spec"]
+    assert "LINNET_STUDY_URL" not in variables(found["Job"])
+
+
+def test_the_url_of_a_database_is_a_key_that_only_the_pods_read() -> None:
+    storage = {"secretRef": {"name": "studies"}}
+    found = made(searching(parallelism=2, storage=storage))
+    assert list(found) == ["ConfigMap", "Job"]
+    assert variables(found["Job"])["LINNET_STUDY_URL"] == {
+        "name": "LINNET_STUDY_URL",
+        "valueFrom": {"secretKeyRef": {"name": "studies", "key": "url"}},
+    }
+
+
+def test_a_search_trains_while_one_of_its_pods_waits() -> None:
+    def pod(name: str, phase: str) -> PodView:
+        return PodView(name=name, created=NOW, phase=phase)
+
+    def says(*pods: PodView) -> str:
+        plan = planner.decide(replace(searching(parallelism=2), job=job(), pods=pods), now=NOW)
+        return plan.conditions[0].reason
+
+    assert says(pod("a", "Running"), pod("b", "Pending")) == "Training"
+    assert says(pod("a", "Pending"), pod("b", "Pending")) == "Queued"
+    assert says(pod("a", "Failed"), pod("b", "Pending")) == "Queued"
+
+
+def test_the_code_of_a_module_is_one_file_that_may_be_absent() -> None:
+    code = {"configMapName": "code", "key": "delays.py", "entry": "build"}
+    given = {key: value for key, value in TRAINING.items() if key != "pipeline"} | {"module": code}
+    seen = replace(BASE, spec=TrainingJobSpec.model_validate(given))
+    job = resources.make_job(seen, HASH)["spec"]["template"]["spec"]
+    items = [{"key": "delays.py", "path": "module.py"}]
+    assert {
+        "name": "module", "configMap": {"name": "code", "items": items, "optional": True},
+    } in job["volumes"]  # fmt: skip
+    mount = {"name": "module", "mountPath": "/etc/linnet/module", "readOnly": True}
+    assert mount in job["containers"][0]["volumeMounts"]

@@ -50,6 +50,8 @@ def run(environ: Mapping[str, str], found: list[Tracker] | None = None) -> Exit:
         from linnet_trainer import registry
 
         registry.prepare_environment()
+        if index := pod.index(environ):
+            return _assist(recipe, environ, index)
         say(f"linnet-trainer: {recipe.namespace}/{recipe.name} for model '{recipe.model}'")
         tracker = registry.Tracker(recipe)
         if found is not None:
@@ -102,7 +104,27 @@ def _train(recipe: Recipe, tracker: Tracker, environ: Mapping[str, str]) -> Resu
     from linnet_trainer import train
 
     with pod.scratch(environ) as folder:
-        return train.train(recipe, tracker, folder)
+        url = environ.get(contract.ENV_STUDY_URL, "")
+        return train.train(recipe, tracker, folder, study_url=url)
+
+
+def _assist(recipe: Recipe, environ: Mapping[str, str], index: int) -> Exit:
+    """Take part in the search of pod 0, which alone makes the result.
+
+    What no other try mends is met by pod 0 too, and told there.
+    """
+    from linnet_trainer import registry, study, train
+
+    say(f"linnet-trainer: pod {index} of the search of {recipe.namespace}/{recipe.name}")
+    tracker = registry.Tracker(recipe)
+    try:
+        if not study.await_begin(tracker):
+            url = environ.get(contract.ENV_STUDY_URL, "")
+            with pod.scratch(environ) as folder:
+                train.assist(recipe, tracker, folder, study_url=url, pod=index)
+    except Refusal as error:
+        say(f"this pod leaves the search: {error.message}")
+    return Exit.RESULT
 
 
 def _record(result: Result, tracker: Tracker) -> None:

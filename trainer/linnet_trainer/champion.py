@@ -15,8 +15,8 @@ from linnet_trainer import contract, data, evaluate, gates, manifest, registry, 
 from linnet_trainer.contract import Gate, GateReason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
-from linnet_trainer.fit import Target
-from linnet_trainer.recipe import Axis, GateSpec, Recipe, render_time
+from linnet_trainer.recipe import Axis, GateSpec, Recipe, Task, render_time
+from linnet_trainer.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def judge(
     held: split.Split,
     facts: Mapping[str, Any],
     target: Target,
-    answers: evaluate.Answers,
+    answers: evaluate.Given,
     look: int,
 ) -> Gate:
     """Judge the gate `notWorseThan: Champion` on the holdout.
@@ -140,17 +140,35 @@ def judge(
         message = f"version {rival.version} cannot answer the holdout's rows: {error}"
         return gates.refuse(spec, GateReason.CHECK_FAILED, message)
 
-    def difference(chosen: Any) -> float:
-        ours = evaluate.score(spec.metric, answers, truth, chosen)
-        return ours - evaluate.score(spec.metric, theirs, truth, chosen)
-
     clusters = split.cluster(rows, held, recipe.table, spec.unit)
+    found = compare(spec.metric, answers, theirs, truth, clusters)
+    return gates.judge_difference(spec, found, look=look, version=rival.version)
+
+
+def compare(
+    metric: str,
+    ours: evaluate.Given,
+    theirs: evaluate.Given,
+    truth: Any,
+    clusters: Any,
+) -> gates.Difference:
+    """Return our metric minus theirs on the same rows, with its standard error over clusters.
+
+    A mean loss is paired: the difference of each row's losses is summed per cluster, and no cluster
+    costs another look at all rows. Any other metric is measured anew without each cluster.
+    """
+
+    def difference(chosen: Any) -> float:
+        ours_there = evaluate.score(metric, ours, truth, chosen)
+        return ours_there - evaluate.score(metric, theirs, truth, chosen)
+
     if len(pd.unique(clusters)) < 2:
         # One cluster has no spread: nothing can be left out.
-        found = gates.Difference(estimate=difference(None), error=math.nan, clusters=1, freedom=1)
-    else:
-        found = gates.jackknife(difference, clusters)
-    return gates.judge_difference(spec, found, look=look, version=rival.version)
+        return gates.Difference(estimate=difference(None), error=math.nan, clusters=1, freedom=1)
+    if (loss := evaluate.LOSSES.get(metric)) and isinstance(ours, evaluate.Numbers):
+        gained = loss(truth, theirs.label) - loss(truth, ours.label)
+        return gates.jackknife_mean(gained, clusters)
+    return gates.jackknife(difference, clusters)
 
 
 def obstacle(rival: Rival, rows: data.Rows, target: Target) -> str:
@@ -159,11 +177,13 @@ def obstacle(rival: Rival, rows: data.Rows, target: Target) -> str:
         return rival.obstacle
     if missing := [one.name for one in rival.features if one.name not in rows.frame]:
         return f"it needs the columns {', '.join(missing)}, which the table lacks"
-    if list(rival.document.get("classes", ())) != list(target.classes):
-        return f"its classes are {rival.document.get('classes')}, not {list(target.classes)}"
+    task = Task.CLASSIFICATION if target.classes else Task.REGRESSION
+    if (theirs := rival.document.get("task", Task.CLASSIFICATION)) != task:
+        return f"its task is {theirs}, not {task}"
+    if list(rival.document.get("classes", ())) != list(target.ordered):
+        return f"its classes are {rival.document.get('classes')}, not {list(target.ordered)}"
     return ""
 
 
-def _answer(rival: Rival, frame: pd.DataFrame, target: Target) -> evaluate.Answers:
-    inputs = data.cast(frame, rival.features)
-    return evaluate.answer(rival.model, inputs, target.classes[1])
+def _answer(rival: Rival, frame: pd.DataFrame, target: Target) -> evaluate.Given:
+    return evaluate.answer(rival.model, data.cast(frame, rival.features), target.classes)

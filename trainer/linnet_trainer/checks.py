@@ -18,10 +18,11 @@ from linnet_trainer.gates import figure
 from linnet_trainer.recipe import Axis, Check, GateSpec, Recipe
 
 RARE = 0.2
-"""Below this share of the rarer class some gate must refuse a model that ignores its inputs."""
+"""Below this share of the rarer class (of more classes, less in proportion) some gate must refuse a
+model that ignores its inputs."""
 
 MEMBERS = 10
-"""So many holdout rows of each class are the least on which anything is measured."""
+"""So many holdout rows, of each class, are the least on which anything is measured."""
 
 SAME = 1e-9
 """Two fits of one recipe may differ so much in a metric, for the order of floating-point sums."""
@@ -101,33 +102,36 @@ def imbalance(
     holdout: np.ndarray[Any, Any],
     classes: Sequence[Any],
 ) -> Finding:
-    """Where one class is rare, some `minimum` must refuse a model that always says the other.
+    """Where a class is rare, some `minimum` must refuse a model that always says the most common.
 
-    `training` and `holdout` are the classes of the rows, 0 and 1.
+    `training` and `holdout` are the classes of the rows, from 0 on.
     """
-    shares = np.bincount(training, minlength=2) / len(training)
-    rarer = int(shares.argmin())
+    count = len(classes)
+    shares = np.bincount(training, minlength=count) / len(training)
+    rarest, common = int(shares.argmin()), int(shares.argmax())
+    probability = np.full(len(holdout), shares[1]) if count == 2 else [shares] * len(holdout)
     constant = evaluate.Answers(
-        probability=np.full(len(holdout), shares[1]),
-        label=np.full(len(holdout), 1 - rarer),
+        probability=np.asarray(probability), label=np.full(len(holdout), common)
     )
     minima = [gate for gate in recipe.gates if gate.minimum]
     reached = {gate.name: evaluate.score(gate.metric, constant, holdout) for gate in minima}
     refusing = [gate.name for gate in minima if not reached[gate.name] >= float(gate.minimum)]
-    share = float(shares[rarer])
-    told = f"{share:.1%} of the training rows are of the rarer class, {classes[rarer]}"
-    passed = share >= RARE or bool(refusing)
-    if passed and share < RARE:
-        told += f"; gate '{refusing[0]}' would refuse a model that always says the other"
+    share, bound = float(shares[rarest]), RARE * 2 / count
+    rarer, other = ("rarer", "other") if count == 2 else ("rarest", "most common")
+    told = f"{share:.1%} of the training rows are of the {rarer} class, {classes[rarest]}"
+    passed = share >= bound or bool(refusing)
+    if passed and share < bound:
+        told += f"; gate '{refusing[0]}' would refuse a model that always says the {other}"
     elif not passed:
         shown = ", ".join(
             f"'{gate.name}' ({gate.metric} {reached[gate.name]:.3f}, minimum {gate.minimum})"
             for gate in minima
         )
         why = f"it passes {shown}" if minima else "there is no gate with a `minimum`"
+        better = "roc_auc, average_precision" if count == 2 else "roc_auc_ovr, f1_macro"
         told += (
-            f"; a model that always says {classes[1 - rarer]} is not refused: {why}. Add a gate "
-            "with a `minimum` of roc_auc, average_precision or balanced_accuracy, or waive the "
+            f"; a model that always says {classes[common]} is not refused: {why}. Add a gate "
+            f"with a `minimum` of {better} or balanced_accuracy, or waive the "
             "check `Imbalance` with a reason"
         )
     return _judged(
@@ -135,20 +139,24 @@ def imbalance(
         told,
         passed=passed,
         value=figure(share),
-        bound=figure(RARE),
+        bound=figure(bound),
         n=len(training),
         numbers={"shares": shares.tolist(), "constantAnswer": reached},
     )
 
 
-def validation_set(recipe: Recipe, holdout: np.ndarray[Any, Any]) -> Finding:
-    """The holdout must be able to tell something: enough rows of each class, on an honest axis."""
+def validation_set(recipe: Recipe, holdout: np.ndarray[Any, Any], classes: int) -> Finding:
+    """The holdout must be able to tell something: enough rows of each class, on an honest axis.
+
+    `holdout` are the classes of its rows, from 0 on; with 0 `classes` they are numbers.
+    """
     validation, table = recipe.validation, recipe.table
     problems = []
-    fewest = int(np.bincount(holdout, minlength=2).min())
+    fewest = int(np.bincount(holdout, minlength=classes).min()) if classes else len(holdout)
     if fewest < MEMBERS:
+        rare = f" of the {'rarer' if classes == 2 else 'rarest'} class" if classes else ""
         problems.append(
-            f"the holdout has {fewest} rows of the rarer class and must have at least {MEMBERS}: "
+            f"the holdout has {fewest} rows{rare} and must have at least {MEMBERS}: "
             "make `validation.holdout` larger"
         )
     shares_luck = next((name for name in (table.groups, table.timestamp) if name), "")
@@ -157,16 +165,17 @@ def validation_set(recipe: Recipe, holdout: np.ndarray[Any, Any]) -> Finding:
             f"`validation.holdout.by: Random` puts rows of one '{shares_luck}' on both sides: use "
             f"{'Group' if table.groups else 'Time'}"
         )
+    grouped = "StratifiedGroupKFold" if classes else "GroupKFold"
     if validation.by is not Axis.RANDOM and validation.splitter in ("KFold", "StratifiedKFold"):
         problems.append(
             f"`validation.splitter: {validation.splitter}` mixes rows that the holdout by "
             f"{validation.by} keeps apart: use "
-            f"{'TimeSeriesSplit' if validation.by is Axis.TIME else 'StratifiedGroupKFold'}"
+            f"{'TimeSeriesSplit' if validation.by is Axis.TIME else grouped}"
         )
     passed = not problems
     message = (
-        f"{len(holdout)} rows held out by {validation.by}, at least {fewest} of each class; folds "
-        f"by {validation.splitter}"
+        f"{len(holdout)} rows held out by {validation.by}"
+        f"{f', at least {fewest} of each class' if classes else ''}; folds by {validation.splitter}"
         if passed
         else "; ".join(problems) + "; or waive the check `ValidationSet` with a reason"
     )

@@ -19,8 +19,8 @@ from linnet_trainer import champion, checks, contract, data, evaluate, gates, le
 from linnet_trainer.checks import Finding
 from linnet_trainer.contract import Gate, GateReason, Reason
 from linnet_trainer.errors import Refusal
-from linnet_trainer.fit import Target
 from linnet_trainer.recipe import Check, GateSpec, Limited, Recipe
+from linnet_trainer.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Case:
     table: pd.DataFrame
     """The features of all rows."""
     times: pd.Series | None
-    answers: evaluate.Answers
+    answers: evaluate.Given
     """The model's answers for the holdout."""
     scores: Mapping[str, float]
     training_scores: Mapping[str, float]
@@ -162,13 +162,13 @@ def _standing(case: Case) -> Iterator[Finding]:
         times=case.times,
         seed=recipe.seed,
     )
-    found = {
-        Check.LEAKAGE: checks.leaks(signs),
-        Check.IMBALANCE: checks.imbalance(
-            recipe, codes[held.training], codes[held.holdout], case.target.classes
-        ),
-        Check.VALIDATION_SET: checks.validation_set(recipe, codes[held.holdout]),
-    }
+    classes = case.target.classes
+    found = {Check.LEAKAGE: checks.leaks(signs)}
+    if classes:
+        found[Check.IMBALANCE] = checks.imbalance(
+            recipe, codes[held.training], codes[held.holdout], classes
+        )
+    found[Check.VALIDATION_SET] = checks.validation_set(recipe, codes[held.holdout], len(classes))
     if all(gate.new_columns is None for gate in recipe.gates):
         found[Check.SCHEMA] = _schema(None, case)
     for check, finding in found.items():

@@ -43,20 +43,36 @@ def jackknife(
     `measure` takes the numbers of the rows that stay and returns the difference on them;
     `clusters` names each row's cluster.
     """
-    names, codes = np.unique(clusters, return_inverse=True)
-    blocks = codes
-    if len(names) > BLOCKS:
-        # Whole clusters are dealt out in a fixed random order: a delete-a-group jackknife.
-        blocks = np.random.default_rng(0).permutation(len(names))[codes] % BLOCKS
-    count = int(blocks.max()) + 1
+    blocks, clusters_seen = _blocks(clusters)
     rows = np.arange(len(clusters))
-    estimate = measure(rows)
-    left_out = np.array([measure(rows[blocks != block]) for block in range(count)])
+    left_out = np.array([measure(rows[blocks != block]) for block in range(blocks.max() + 1)])
+    return _difference(measure(rows), left_out, clusters_seen)
+
+
+def jackknife_mean(values: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any]) -> Difference:
+    """Estimate the mean of one difference per row as `jackknife` does, from sums of clusters."""
+    blocks, clusters_seen = _blocks(clusters)
+    sums, counts = np.bincount(blocks, weights=values), np.bincount(blocks)
+    left_out = (values.sum() - sums) / (len(values) - counts)
+    return _difference(float(values.mean()), left_out, clusters_seen)
+
+
+def _blocks(clusters: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
+    """Number the blocks that are left out, per row; return them and how many clusters there are."""
+    names, codes = np.unique(clusters, return_inverse=True)
+    if len(names) <= BLOCKS:
+        return codes, len(names)
+    # Whole clusters are dealt out in a fixed random order: a delete-a-group jackknife.
+    return np.random.default_rng(0).permutation(len(names))[codes] % BLOCKS, len(names)
+
+
+def _difference(estimate: float, left_out: np.ndarray[Any, Any], clusters: int) -> Difference:
+    count = len(left_out)
     spread = ((left_out - left_out.mean()) ** 2).sum()
     return Difference(
         estimate=estimate,
         error=math.sqrt((count - 1) / count * spread),
-        clusters=len(names),
+        clusters=clusters,
         freedom=count - 1,
     )
 

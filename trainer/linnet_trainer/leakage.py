@@ -29,6 +29,11 @@ GIVEN_AWAY = 0.99
 ROWS = 20_000
 """So many training rows, chosen by the seed, are enough to see a column give the target away."""
 
+RARE = 500
+"""A class with fewer of those rows gets so many, where the table has them."""
+
+FOLDS = 3
+
 TOO_GOOD = 1e-4
 """How rarely chance alone would bring a column's values so near to the target's means."""
 
@@ -78,16 +83,17 @@ def look_for(
         times: when each row's event was, if the table says it.
         seed: decides which rows are looked at where there are many.
     """
-    part = _sample(held.training, seed)
+    part = _sample(held.training, target, seed)
     alone = dict(_alone(table.iloc[part], features, target[part], seed))
-    worth = "R²" if np.issubdtype(target.dtype, np.floating) else "AUC"
+    numbers = np.issubdtype(target.dtype, np.floating)
+    worth = "R²" if numbers else "AUC"
     sentences = [
         f"'{name}' alone gives the target away ({worth} {score:.3f})"
         for name, score in alone.items()
         if score >= GIVEN_AWAY
     ]
     for feature in features:
-        if feature.type != "double" or len(np.unique(target)) != 2:
+        if feature.type != "double" or (not numbers and len(np.unique(target)) != 2):
             continue
         values = table[feature.name].to_numpy()
         scopes = (("all rows", slice(None)), ("the training rows", held.training))
@@ -112,29 +118,48 @@ def is_encoded(values: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> bo
 
     An honest rate differs from the mean of the rows at hand by their luck: over the values of the
     column, the squared distances from the best line, in units of that luck, are chi-square. Where
-    they are much too small the column was made from these very labels.
+    they are much too small the column was made from these very labels. The luck is that of the
+    whole for classes, and of each category by itself for numbers, whose spread may differ.
     """
     known = np.isfinite(values)
     names, codes, counts = np.unique(values[known], return_inverse=True, return_counts=True)
     large = counts >= MEMBERS
     if large.sum() < GROUPS or counts[large].sum() < 0.5 * len(values):
         return False
-    means = np.bincount(codes, weights=target[known])[large] / counts[large]
-    overall = float(np.average(means, weights=counts[large]))
-    luck = overall * (1 - overall)
-    if luck == 0 or np.ptp(means) == 0:
+    means = np.bincount(codes, weights=target[known]) / counts
+    if np.issubdtype(target.dtype, np.floating):
+        apart = (target[known] - means[codes]) ** 2
+        luck = np.bincount(codes, weights=apart) / np.maximum(counts - 1, 1)
+        # A category whose rows are all the same has no luck to measure by.
+        large &= luck > 0
+        if large.sum() < GROUPS:
+            return False
+    else:
+        overall = float(np.average(means[large], weights=counts[large]))
+        luck = np.full(len(means), overall * (1 - overall))
+    names, means, counts, luck = names[large], means[large], counts[large], luck[large]
+    if not luck.all() or np.ptp(means) == 0:
         return False
-    slope, offset = np.polyfit(names[large], means, 1, w=np.sqrt(counts[large]))
-    distance = float((counts[large] * (means - slope * names[large] - offset) ** 2).sum() / luck)
-    return float(scipy.stats.chi2.cdf(distance, int(large.sum()) - 2)) < TOO_GOOD
+    slope, offset = np.polyfit(names, means, 1, w=np.sqrt(counts / luck))
+    distance = float((counts / luck * (means - slope * names - offset) ** 2).sum())
+    return float(scipy.stats.chi2.cdf(distance, len(names) - 2)) < TOO_GOOD
 
 
-def _sample(positions: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
+def _sample(
+    positions: np.ndarray[Any, Any], target: np.ndarray[Any, Any], seed: int
+) -> np.ndarray[Any, Any]:
+    """Some of the rows, and more of a class that would be too rare among them to be judged."""
     if len(positions) <= ROWS:
         return positions
-    chosen: np.ndarray[Any, Any] = np.random.default_rng(seed).choice(
-        positions, ROWS, replace=False
-    )
+    random = np.random.default_rng(seed)
+    chosen: np.ndarray[Any, Any] = random.choice(positions, ROWS, replace=False)
+    if np.issubdtype(target.dtype, np.floating):
+        return chosen
+    counts = np.bincount(target[chosen], minlength=int(target.max()) + 1)
+    for code in np.flatnonzero(counts < RARE):
+        rows = positions[target[positions] == code]
+        some = random.choice(rows, min(RARE, len(rows)), replace=False)
+        chosen = np.union1d(chosen, some)
     return chosen
 
 
@@ -143,10 +168,15 @@ def _alone(
 ) -> Iterator[tuple[str, float]]:
     """What each column is worth alone, on rows that a small model of it was not fitted on."""
     numbers = np.issubdtype(target.dtype, np.floating)
-    folds = 3 if numbers else min(3, int(np.bincount(target, minlength=2).min()))
-    if folds < 2:
-        return
-    options = {"max_leaf_nodes": 16, "min_samples_leaf": 2, "random_state": seed}
+    if not numbers:
+        # Classes with fewer rows than folds say nothing; the others are judged without them.
+        seen = np.bincount(target)[target] >= FOLDS
+        table, target = table[seen], np.unique(target[seen], return_inverse=True)[1]
+        if len(np.unique(target)) < 2:
+            return
+    # A number is told by steps, and too few of them would hide a plain copy of it.
+    leaves = 128 if numbers else 16
+    options = {"max_leaf_nodes": leaves, "min_samples_leaf": 2, "random_state": seed}
     for feature in features:
         column = table[[feature.name]]
         small: Any = (
@@ -155,16 +185,14 @@ def _alone(
         if feature.type == "string":
             column = column.fillna("")
             small = make_pipeline(
-                TargetEncoder(cv=KFold(3, shuffle=True, random_state=seed)), small
+                TargetEncoder(cv=KFold(FOLDS, shuffle=True, random_state=seed)), small
             )
         if numbers:
-            cut: Any = KFold(folds, shuffle=True, random_state=seed)
-            yield (
-                feature.name,
-                float(r2_score(target, cross_val_predict(small, column, target, cv=cut))),
-            )
+            cut: Any = KFold(FOLDS, shuffle=True, random_state=seed)
+            answers = cross_val_predict(small, column, target, cv=cut)
+            yield feature.name, float(r2_score(target, answers))
             continue
-        cut = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        cut = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
         answers = cross_val_predict(small, column, target, cv=cut, method="predict_proba")
         answers = answers[:, 1] if answers.shape[1] == 2 else answers
         yield feature.name, float(roc_auc_score(target, answers, multi_class="ovr"))

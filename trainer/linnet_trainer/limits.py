@@ -50,11 +50,11 @@ def overfit(spec: GateSpec, training: Mapping[str, float], holdout: Mapping[str,
 
 
 def fairness(
-    spec: GateSpec, values: pd.Series, answers: evaluate.Answers, target: np.ndarray[Any, Any]
+    spec: GateSpec, values: pd.Series, answers: evaluate.Given, target: np.ndarray[Any, Any]
 ) -> Finding:
     """Judge how much a metric differs between the values of a column, on the holdout.
 
-    `values` holds the column's value per holdout row, `target` its class, 0 or 1.
+    `values` holds the column's value per holdout row, `target` its class or number.
     """
     limit = _limit(spec)
     names = values.astype(object).where(values.notna(), "missing").astype(str).to_numpy()

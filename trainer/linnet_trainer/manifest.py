@@ -29,7 +29,8 @@ from sklearn.base import BaseEstimator
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
-from linnet_trainer.fit import Target
+from linnet_trainer.recipe import Task
+from linnet_trainer.targets import Target
 
 FOLDER = "linnet"
 MODEL_FILE = "model.skops"
@@ -39,6 +40,7 @@ EXAMPLES = 5
 
 TRUSTED = (
     "numpy.dtype",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -78,8 +80,8 @@ def save(
         pipeline: the fitted pipeline.
         features: its inputs.
         training: the inputs that it was fitted on; they decide which columns are nullable.
-        target: the classes.
-        samples: inputs, and the probability of the positive class for each.
+        target: what is predicted.
+        samples: inputs, and the answers for each.
         extra: more files for `linnet/`, by name.
         facts: more fields for the manifest, such as how the holdout was chosen.
         run_id: the run that logs the model.
@@ -107,7 +109,7 @@ def save(
         "v": 1,
         "format": "Skops",
         "modelFile": MODEL_FILE,
-        "task": "Classification",
+        "task": Task.CLASSIFICATION if target.classes else Task.REGRESSION,
         "libraries": libraries(),
         "columns": [
             {
@@ -118,10 +120,7 @@ def save(
             }
             for feature in features
         ],
-        "classes": list(target.classes),
-        "classType": target.type,
-        "positiveClass": target.classes[1],
-        "threshold": 0.5,
+        **_answered(target),
         "contentDigest": content,
         **facts,
         "files": {
@@ -133,6 +132,16 @@ def save(
     blob = json.dumps(document, indent=1, ensure_ascii=False).encode()
     (folder / MANIFEST).write_bytes(blob)
     return sha256(blob), content
+
+
+def _answered(target: Target) -> dict[str, Any]:
+    """What the manifest says of a classifier's answers: classes as the fitted model has them."""
+    if not target.classes:
+        return {}
+    found: dict[str, Any] = {"classes": list(target.ordered), "classType": target.type}
+    if len(target.classes) == 2:
+        found |= {"positiveClass": target.classes[1], "threshold": 0.5}
+    return found
 
 
 def load(blob: bytes, document: Mapping[str, Any]) -> Any:
@@ -152,15 +161,15 @@ def load(blob: bytes, document: Mapping[str, Any]) -> Any:
     return skops.io.loads(blob, trusted=list(TRUSTED))
 
 
-def require_trusted(pipeline: Any) -> None:
-    """Refuse a model that no server would load."""
+def require_trusted(pipeline: Any, *, field: str = "pipeline.estimator") -> None:
+    """Refuse a model that no server would load; `field` of the spec asked for it."""
     found = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
     untrusted = sorted(set(found) - set(TRUSTED))
     if untrusted:
         name = type(pipeline.steps[-1][1]).__name__
         raise Refusal(
             Reason.UNKNOWN_ESTIMATOR,
-            f"`pipeline.estimator`: a fitted {name} with these parameters holds "
+            f"`{field}`: a fitted {name} with these parameters holds "
             f"{', '.join(untrusted)}, which Linnet does not load; choose another estimator",
         )
 
@@ -310,14 +319,22 @@ def _samples(features: Sequence[Feature], samples: tuple[pd.DataFrame, Any], tar
         inputs[feature.name].astype(object).where(inputs[feature.name].notna(), None).tolist()
         for feature in features
     ]
-    document = {
+    document: dict[str, Any] = {
         "v": 1,
         "columns": [feature.name for feature in features],
-        "classes": list(target.classes),
         "rows": [list(row) for row in zip(*columns, strict=True)],
-        "labels": [target.classes[code] for code in np.asarray(answers.label).tolist()],
-        "probabilities": [[1 - p, p] for p in np.asarray(answers.probability).tolist()],
     }
+    labels = np.asarray(answers.label).tolist()
+    if target.classes:
+        order = [target.classes.index(name) for name in target.ordered]
+        shares = answers.predict_proba(np.arange(len(labels)))[:, order]
+        document |= {
+            "classes": list(target.ordered),
+            "labels": [target.classes[code] for code in labels],
+            "probabilities": shares.tolist(),
+        }
+    else:
+        document["predictions"] = labels
     return json.dumps(document, ensure_ascii=False)
 
 

@@ -28,6 +28,11 @@ def read_spec(environ: Mapping[str, str]) -> Mapping[str, object]:
     return document
 
 
+def index(environ: Mapping[str, str]) -> int:
+    """Return which pod of its Job this is; 0 outside of an Indexed Job."""
+    return int(environ.get(contract.ENV_INDEX) or 0)
+
+
 @contextmanager
 def scratch(environ: Mapping[str, str]) -> Iterator[Path]:
     """A folder that is gone afterwards."""

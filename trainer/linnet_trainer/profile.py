@@ -16,6 +16,7 @@ import pandas as pd
 
 from linnet_trainer.data import Feature
 from linnet_trainer.recipe import render_time
+from linnet_trainer.targets import Kind, Target
 
 BINS = 50
 ROWS = 100_000
@@ -26,7 +27,7 @@ def make(
     inputs: pd.DataFrame,
     *,
     features: Sequence[Feature],
-    target: np.ndarray[Any, Any],
+    target: Target,
     score: np.ndarray[Any, Any],
     held: np.ndarray[Any, Any],
     times: pd.Series | None,
@@ -38,8 +39,8 @@ def make(
     Args:
         inputs: the features of all rows, training and holdout.
         features: what they are.
-        target: 0 or 1 per row.
-        score: probability of class 1 from a model that was not fitted on the row, or NaN.
+        target: the class or number of all rows.
+        score: what `evaluate.signal` says of a model that was not fitted on the row, or NaN.
         held: whether a row is in the holdout.
         times: the rows' times, if there are any.
         metrics: the scores on the holdout.
@@ -49,10 +50,7 @@ def make(
     document = {
         "v": 1,
         "rows": {"training": int((~held).sum()), "holdout": int(held.sum())},
-        "positiveShare": {
-            "training": float(target[~held].mean()),
-            "holdout": float(target[held].mean()),
-        },
+        **_spread(target, held),
         "metrics": dict(metrics),
         "from": render_time(times.min()) if times is not None else None,
         "until": render_time(times.max()) if times is not None else None,
@@ -60,11 +58,11 @@ def make(
         "columns": [
             _column(inputs[feature.name], feature, days, training=~held) for feature in features
         ],
-        "score": _score(score, days),
+        "score": _score(score, target, days),
     }
     return {
         "profile.json": json.dumps(document, ensure_ascii=False).encode(),
-        "profile.parquet": _sample(inputs, target, score, held, times, seed),
+        "profile.parquet": _sample(inputs, target.codes, score, held, times, seed),
     }
 
 
@@ -111,15 +109,45 @@ def _edges(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.unique(np.quantile(values, np.linspace(0, 1, BINS - 2)[1:-1]))
 
 
-def _score(score: np.ndarray[Any, Any], days: Any) -> dict[str, Any]:
-    known = np.isfinite(score)
-    codes = np.minimum((score[known] * 20).astype(np.int64), 19)
+def _spread(target: Target, held: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """How the target lies in training and holdout."""
+    parts = {"training": target.codes[~held], "holdout": target.codes[held]}
+    if target.kind is Kind.BINARY:
+        return {"positiveShare": {name: float(codes.mean()) for name, codes in parts.items()}}
+    if target.kind is Kind.NUMBER:
+        return {
+            "target": {
+                name: {"mean": float(each.mean()), "std": float(each.std())}
+                for name, each in parts.items()
+            }
+        }
+    count = len(target.classes)
+    shares = {name: np.bincount(codes, minlength=count) for name, codes in parts.items()}
     return {
-        "edges": list(SCORE_EDGES),
-        "rows": int(known.sum()),
-        "mean": float(score[known].mean()),
-        "counts": _counts(codes, 20, days[known] if days is not None else None),
+        "classShares": {
+            name: dict(zip(map(str, target.classes), (each / each.sum()).tolist(), strict=True))
+            for name, each in shares.items()
+        }
     }
+
+
+def _score(score: np.ndarray[Any, Any], target: Target, days: Any) -> dict[str, Any]:
+    """Counts per day: of probabilities on twentieths, of numbers by quantile, or of classes."""
+    known = np.isfinite(score)
+    seen = score[known]
+    found: dict[str, Any] = {"rows": int(known.sum())}
+    if target.kind is Kind.CLASSES:
+        found["categories"] = [str(name) for name in target.classes]
+        codes, bins = seen.astype(np.int64), len(target.classes)
+    elif target.kind is Kind.NUMBER:
+        edges = _edges(seen)
+        found |= {"mean": float(seen.mean()), "std": float(seen.std())}
+        found |= {"min": float(seen.min()), "max": float(seen.max()), "edges": edges.tolist()}
+        codes, bins = np.searchsorted(edges, seen, side="right"), len(edges) + 1
+    else:
+        found |= {"mean": float(seen.mean()), "edges": list(SCORE_EDGES)}
+        codes, bins = np.minimum((seen * 20).astype(np.int64), 19), 20
+    return found | {"counts": _counts(codes, bins, days[known] if days is not None else None)}
 
 
 def _counts(codes: np.ndarray[Any, Any], bins: int, days: Any) -> dict[str, list[int]]:

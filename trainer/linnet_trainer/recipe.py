@@ -8,16 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
+from linnet_trainer.module import Module
+from linnet_trainer.search import Search
+from linnet_trainer.search import parse as parse_search
+
+UNITLESS = (
+    "r2",
+    "explained_variance",
+    "d2_absolute_error_score",
+    "neg_mean_absolute_percentage_error",
+)
+"""Metrics of regression that are no number of the target's unit, so that a margin has a default."""
 
 MINIMUM_CLUSTERS = 14
 """Fewer days or groups cannot carry the non-inferiority gate's t interval."""
+
+
+class Task(StrEnum):
+    """What kind of answer the model gives."""
+
+    CLASSIFICATION = "Classification"
+    REGRESSION = "Regression"
 
 
 class Axis(StrEnum):
@@ -94,6 +112,16 @@ class Steps:
     estimator: str
     parameters: Mapping[str, Any]
     balance: str = "None"
+    paths: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the pipeline that a search found, by path (`columns__numeric__…`)."""
+    task: Task = Task.CLASSIFICATION
+    module: Module | None = None
+    """Whose estimator is the whole pipeline; the other fields of the steps then say nothing."""
+
+    @property
+    def field(self) -> str:
+        """The field of the spec that the estimator comes from."""
+        return "pipeline.estimator" if self.module is None else "module.entry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +184,21 @@ class Recipe:
     """The computed defaults that the spec did not give, by field."""
     waivers: Mapping[str, str] = field(default_factory=dict)
     """Why a standing check is let go, by check."""
+    search: Search | None = None
+    metric: str = "roc_auc"
+    """The leading metric where no gate has one; the trainer chooses it by the target."""
+
+    @property
+    def task(self) -> Task:
+        """What kind of answer the model gives."""
+        return self.steps.task
+
+    def led_by(self, metric: str) -> Recipe:
+        """The recipe with the metric that leads, and is searched for, where the spec has none."""
+        search = self.search
+        if search is not None and not search.metric:
+            search = replace(search, metric=metric)
+        return replace(self, metric=metric, search=search)
 
     @property
     def compares(self) -> bool:
@@ -164,8 +207,12 @@ class Recipe:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of the gates, the first one leading; AUC where no gate has one."""
-        return tuple(dict.fromkeys(g.metric for g in self.gates if g.metric)) or ("roc_auc",)
+        """The metrics of the gates, the first one leading."""
+        return _of_gates(self.gates) or (self.metric,)
+
+
+def _of_gates(gates: tuple[GateSpec, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(gate.metric for gate in gates if gate.metric))
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -224,8 +271,10 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
     created = document.get("created") or environ.get("LINNET_CREATED", "")
     chosen: dict[str, str] = {}
     table = _table(spec["data"], created, chosen)
-    validation = _validation(spec.get("validation") or {}, table, chosen)
+    task = Task(spec.get("task") or Task.CLASSIFICATION)
+    validation = _validation(spec.get("validation") or {}, table, task, chosen)
     model = spec["model"]
+    gates = tuple(_gate(gate, table, task, chosen) for gate in spec["gates"])
     experiment = spec.get("experiment") or ""
     if not experiment:
         experiment = chosen["experiment"] = f"{namespace}/{model['name']}"
@@ -238,23 +287,25 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
         champion_alias=_or(model.get("championAlias"), "champion"),
         experiment=experiment,
         table=table,
-        steps=_steps(spec["pipeline"]),
+        steps=_module(spec["module"], task) if "module" in spec else _steps(spec["pipeline"], task),
         validation=validation,
-        gates=tuple(_gate(gate, table, chosen) for gate in spec["gates"]),
+        gates=gates,
         seed=int(spec.get("seed") or 0),
         chosen=chosen,
         waivers={each["check"]: each["reason"] for each in spec.get("waivers") or ()},
+        search=_search(spec["search"], gates, chosen) if "search" in spec else None,
     )
 
 
 def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
-    task = spec.get("task") or "Classification"
-    if task != "Classification":
+    task = spec.get("task") or Task.CLASSIFICATION
+    if task not in set(Task):
+        known = " or ".join(f"'{each}'" for each in Task)
         raise Refusal(
             Reason.TARGET_NOT_SUPPORTED,
-            f"`task: {task}` is not supported by this version of Linnet: use 'Classification'",
+            f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
-    later = [field for field in ("module", "custom", "search") if spec.get(field)]
+    later = [field for field in ("custom",) if spec.get(field)]
     data = spec["data"]
     later += [
         f"data.{field}"
@@ -291,12 +342,21 @@ def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Tab
     )
 
 
-def _validation(given: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Validation:
+def _validation(
+    given: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, str]
+) -> Validation:
     splitter = given.get("splitter") or ""
     if not splitter:
-        splitter = "StratifiedGroupKFold" if table.groups else "StratifiedKFold"
+        splitter = "GroupKFold" if table.groups else "KFold"
+        splitter = f"Stratified{splitter}" if task is Task.CLASSIFICATION else splitter
         splitter = "TimeSeriesSplit" if table.timestamp else splitter
         chosen["validation.splitter"] = splitter
+    if "Stratified" in splitter and task is not Task.CLASSIFICATION:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`validation.splitter: {splitter}` keeps the shares of classes and `task: {task}` has "
+            f"none: use {splitter.removeprefix('Stratified')}",
+        )
     holdout = given.get("holdout") or {}
     by = holdout.get("by") or ""
     if not by:
@@ -329,7 +389,7 @@ def _validation(given: Mapping[str, Any], table: Table, chosen: dict[str, str]) 
     return validation
 
 
-def _steps(pipeline: Mapping[str, Any]) -> Steps:
+def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
     columns = pipeline.get("columns") or {}
     preprocess = pipeline.get("preprocess") or {}
     estimator = pipeline["estimator"]
@@ -351,10 +411,20 @@ def _steps(pipeline: Mapping[str, Any]) -> Steps:
         estimator=estimator["class"],
         parameters=dict(estimator.get("parameters") or {}),
         balance=estimator.get("balance") or "None",
+        task=task,
     )
 
 
-def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> GateSpec:
+def _module(given: Mapping[str, Any], task: Task) -> Steps:
+    module = Module(
+        config_map=given["configMapName"],
+        key=given.get("key") or "pipeline.py",
+        entry=given["entry"],
+    )
+    return Steps(columns=Columns(), estimator=module.entry, parameters={}, task=task, module=module)
+
+
+def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, str]) -> GateSpec:
     name = gate["name"]
     if gate.get("schema") is not None:
         allowed = tuple(gate["schema"].get("allowNewColumns") or ())
@@ -370,6 +440,12 @@ def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Gate
         )
     if gate.get("minimum"):
         return GateSpec(name=name, metric=gate["metric"], minimum=str(gate["minimum"]))
+    if task is Task.REGRESSION and not gate.get("margin") and gate["metric"] not in UNITLESS:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"gates '{name}': {gate['metric']} is in units of `{table.target}`, so `margin` has no "
+            "default: write it out, or compare by r2",
+        )
     for each, default in (("margin", "0.02"), ("confidence", "0.95")):
         if not gate.get(each):
             chosen[f"gates.{name}.{each}"] = default
@@ -395,6 +471,16 @@ def _gate(gate: Mapping[str, Any], table: Table, chosen: dict[str, str]) -> Gate
         confidence=float(gate.get("confidence") or 0.95),
         unit=Unit(unit),
     )
+
+
+def _search(
+    given: Mapping[str, Any], gates: tuple[GateSpec, ...], chosen: dict[str, str]
+) -> Search:
+    metric = next(iter(_of_gates(gates)), "")
+    if metric and not given.get("metric"):
+        chosen["search.metric"] = metric
+    timeout = parse_duration(given["timeout"]) if given.get("timeout") else None
+    return parse_search(given, metric=metric, timeout=timeout)
 
 
 def _limit(gate: Mapping[str, Any]) -> Limit | None:

@@ -34,7 +34,7 @@ from mlflow.entities import Run as MlflowRun
 
 from linnet_trainer import contract
 from linnet_trainer.errors import Unavailable
-from linnet_trainer.recipe import Recipe
+from linnet_trainer.recipe import Recipe, Task
 
 T = TypeVar("T")
 
@@ -42,6 +42,9 @@ BATCH = 100
 """MLflow takes so many parameters or tags a request."""
 
 LOST_RACES = 5
+
+_TYPES = {Task.CLASSIFICATION: "Classifier", Task.REGRESSION: "Regressor"}
+"""What MLflow calls a model of a task."""
 
 _MISSING = re.compile(r"\(404\)|NoSuchKey|No such (artifact|file)|does not exist|Not Found")
 
@@ -108,17 +111,9 @@ class Run:
 
     def open_run(self) -> None:
         """Find the run of this job by its tags, or create it; set its status to running."""
-        with calling("find the run"):
-            self.experiment_id = self._experiment()
-            runs = self._client.search_runs(
-                [self.experiment_id],
-                filter_string=_tagged(self._identity),
-                order_by=["attributes.start_time ASC"],
-                max_results=1,
-            )
+        run = self._find()
         with calling("start the run"):
-            if runs:
-                run = runs[0]
+            if run is not None:
                 if run.info.status != "RUNNING" and contract.TAG_RESULT not in run.data.tags:
                     self._client.update_run(run.info.run_id, status="RUNNING")
             else:
@@ -132,6 +127,27 @@ class Run:
                         "mlflow.user": "linnet",
                     },
                 )
+        self._take(run)
+
+    def find_run(self) -> bool:
+        """Find the run of this job, and what its tags say now; whether there is one yet."""
+        run = self._find()
+        if run is not None:
+            self._take(run)
+        return run is not None
+
+    def _find(self) -> MlflowRun | None:
+        with calling("find the run"):
+            self.experiment_id = self.experiment_id or self._experiment()
+            runs = self._client.search_runs(
+                [self.experiment_id],
+                filter_string=_tagged(self._identity),
+                order_by=["attributes.start_time ASC"],
+                max_results=1,
+            )
+        return next(iter(runs), None)
+
+    def _take(self, run: MlflowRun) -> None:
         self.run_id = run.info.run_id
         self._tags = dict(run.data.tags)
 
@@ -267,7 +283,7 @@ class Tracker(Run):
                 name=_model_name(self._recipe.model),
                 source_run_id=self.run_id,
                 tags={contract.TAG_JOB_UID: self._recipe.job_uid},
-                model_type="Classifier",
+                model_type=_TYPES[self._recipe.task],
             )
         return model.model_id, model.artifact_location
 

@@ -13,7 +13,8 @@ from linnet_trainer import manifest
 from linnet_trainer.card import Section
 from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Check, GateSpec, Recipe, render_time
+from linnet_trainer.recipe import Check, GateSpec, Recipe, Steps, render_time
+from linnet_trainer.search import Search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,8 @@ class Facts:
     """The holdout in words, such as `31 days`."""
     holdout_from: str
     copies: int
-    positive_training: float
-    positive_holdout: float
+    target: str
+    """How the target lies in training and holdout, in words."""
     left_out: Mapping[str, str]
     columns: Sequence[Mapping[str, Any]]
     folds: Sequence[Mapping[str, float]]
@@ -60,6 +61,7 @@ def params(recipe: Recipe) -> dict[str, str]:
     steps, validation, table = recipe.steps, recipe.validation, recipe.table
     found = {
         "model": recipe.model,
+        "task": recipe.task,
         "data.table.uri": table.uri,
         "data.target": table.target,
         "data.timestamp": table.timestamp,
@@ -67,11 +69,7 @@ def params(recipe: Recipe) -> dict[str, str]:
         "data.window.from": render_time(table.start) if table.start else "",
         "data.window.until": render_time(table.until) if table.until else "",
         "seed": str(recipe.seed),
-        "pipeline.imputer": steps.imputer,
-        "pipeline.scaler": steps.scaler,
-        "pipeline.encoder": steps.encoder,
-        "pipeline.estimator": steps.estimator,
-        "pipeline.balance": steps.balance,
+        **_pipeline(steps),
         "validation.splitter": validation.splitter,
         "validation.folds": str(validation.folds),
         "validation.holdout.by": str(validation.by),
@@ -82,9 +80,55 @@ def params(recipe: Recipe) -> dict[str, str]:
             for name, value in sorted(steps.parameters.items())
         },
     }
+    found |= _searched(recipe.search) if recipe.search is not None else {}
     found |= {f"gate.{gate.name}": _asked(gate) for gate in recipe.gates}
     found |= {f"waiver.{check}": reason for check, reason in recipe.waivers.items()}
     return {key: value for key, value in found.items() if value}
+
+
+def _pipeline(steps: Steps) -> dict[str, str]:
+    module = steps.module
+    if module is not None:
+        return {
+            "module.configMapName": module.config_map,
+            "module.key": module.key,
+            "module.entry": module.entry,
+        }
+    return {
+        "pipeline.imputer": steps.imputer,
+        "pipeline.scaler": steps.scaler,
+        "pipeline.encoder": steps.encoder,
+        "pipeline.estimator": steps.estimator,
+        "pipeline.balance": steps.balance,
+    }
+
+
+def _made_of(steps: Steps) -> str:
+    if steps.module is not None:
+        return (
+            f"what `{steps.module.entry}` of {steps.module.told} returns, kept as "
+            f"`code/{steps.module.key}`; fitted on training rows only"
+        )
+    return (
+        f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
+        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only"
+    )
+
+
+def _searched(search: Search) -> dict[str, str]:
+    spaces = {
+        f"search.space.{each.name}": f"{each.kind} " + ", ".join(map(str, each.edges))
+        for each in search.parameters
+    }
+    return {
+        "search.metric": search.metric,
+        "search.sampler": search.sampler,
+        "search.pruner": search.pruner,
+        "search.trials": str(search.trials),
+        "search.patience": str(search.patience or ""),
+        "search.timeout": str(search.timeout or ""),
+        **spaces,
+    }
 
 
 def _asked(gate: GateSpec) -> str:
@@ -201,6 +245,18 @@ def sections(
     return tuple(found)
 
 
+def _search(search: Search | None) -> str:
+    if search is None or search.outcome is None or search.outcome.best is None:
+        return "no: the parameters are the spec's"
+    found, best = search.outcome, search.outcome.best
+    values = ", ".join(f"{name} {value}" for name, value in best.parameters.items())
+    return (
+        f"yes: Optuna, {search.sampler}, {found.ended} trials ({found.pruned} pruned) and "
+        f"{found.failed} that failed, each a nested run; best on the folds: trial {best.number} "
+        f"with {search.metric} {best.value:.3f} ({values}); plots `plots/search-*.png`"
+    )
+
+
 def _checklist(
     recipe: Recipe,
     facts: Facts,
@@ -245,9 +301,8 @@ def _checklist(
             "the holdout"
             for name, value in facts.training_scores.items()
         ),
-        "Search": "no: the parameters are the spec's",
-        "Pipeline": f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
-        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only",
+        "Search": _search(recipe.search),
+        "Pipeline": _made_of(steps),
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
         "`environment.json`",
         "Versioned": f"content digest `{facts.content_digest[:23]}`",
@@ -271,13 +326,12 @@ def _point_in_time(recipe: Recipe, facts: Facts) -> str:
 
 
 def _stratification(recipe: Recipe, facts: Facts) -> str:
-    shares = (
-        f"share of the positive class {facts.positive_training:.3f} in training, "
-        f"{facts.positive_holdout:.3f} in the holdout"
-    )
-    if "Stratified" in recipe.validation.splitter:
-        return f"yes, {recipe.validation.splitter}; {shares}"
-    return f"no: {recipe.validation.splitter} keeps the order or the groups of rows; {shares}"
+    splitter = recipe.validation.splitter
+    if "Stratified" in splitter:
+        return f"yes, {splitter}; {facts.target}"
+    if splitter == "KFold":
+        return f"no: {splitter} draws rows as they come; {facts.target}"
+    return f"no: {splitter} keeps the order or the groups of rows; {facts.target}"
 
 
 def _beside(recipe: Recipe, facts: Facts, others: Sequence[Beside]) -> Section:

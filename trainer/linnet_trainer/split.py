@@ -104,7 +104,7 @@ def fold(
 ) -> list[tuple[Positions, Positions]]:
     """Return the folds inside the training part, as positions in `split.training`.
 
-    `target` are the training rows' classes, 0 and 1.
+    `target` are the training rows' classes from 0 on, or numbers.
 
     Raises:
         Refusal: there are too few rows, groups or rows of a class for so many folds.
@@ -131,7 +131,7 @@ def fold(
             raise Refusal(
                 Reason.INVALID_DATA,
                 f"`validation.folds: {folds}`: the training rows of fold {number} "
-                f"({len(training)}) are all of one class: use fewer folds or another "
+                f"({len(training)}) are all of one class or value: use fewer folds or another "
                 "`validation.splitter`",
             )
     return found
@@ -231,7 +231,7 @@ def _require_members(target: np.ndarray[Any, Any], folds: int) -> None:
         raise Refusal(
             Reason.INVALID_DATA,
             f"`validation.folds: {folds}` needs at least {folds} training rows of each class; the "
-            f"rarer class has {fewest}",
+            f"rarer class has {fewest}: use fewer folds, or leave rows of rare classes out",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ from linnet_trainer import (
     profile,
     report,
     split,
+    targets,
 )
+from linnet_trainer import module as modules
 from linnet_trainer.contract import Outcome, Reason, Result, Stage
 from linnet_trainer.errors import Refusal
 from linnet_trainer.progress import Progress, say
-from linnet_trainer.recipe import Recipe, render_time
+from linnet_trainer.recipe import Recipe, Steps, render_time
 from linnet_trainer.registry import Tracker
 
 
@@ -40,7 +42,7 @@ class Prepared:
     """The data, split and cast."""
 
     rows: data.Rows
-    target: fit.Target
+    target: targets.Target
     held: split.Split
     inputs: data.Inputs
     table: pd.DataFrame
@@ -63,7 +65,7 @@ class Fitted:
     pipeline: Any
     folds: tuple[Mapping[str, float], ...]
     score: np.ndarray[Any, np.dtype[np.float64]]
-    """Probability of the positive class per row, NaN where no fold tested the row."""
+    """What `evaluate.signal` says per row, NaN where no fold tested the row."""
     warnings: tuple[str, ...]
 
 
@@ -78,8 +80,24 @@ def resume(recipe: Recipe, tracker: Tracker) -> Result | None:
     )
 
 
-def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
+def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, pod: int) -> None:
+    """Take part in the search of pod 0, on the same folds, until it is over.
+
+    Raises:
+        Refusal, Unavailable: as `train`.
+    """
+    from linnet_trainer import study
+
+    ready = _prepare(recipe, data.read(recipe))
+    recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
+    scores = _fold_scores(recipe, ready)
+    study.assist(recipe, scores, tracker, folder, url=study_url, pod=pod)
+
+
+def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = "") -> Result:
     """Train, judge and, if the gates passed, register.
+
+    `study_url` is that of a study which other pods share.
 
     Raises:
         Refusal: another try does not mend it.
@@ -87,8 +105,11 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     """
     progress = Progress(tracker.set_tag)
     progress.enter(Stage.LOADING, recipe.table.uri)
+    _log_module(recipe, tracker)
     fit.make_estimator(recipe.steps, seed=recipe.seed)
     evaluate.require_scorers(recipe.metrics)
+    if recipe.search is not None and recipe.search.metric:
+        evaluate.require_scorers([recipe.search.metric], field="search.metric")
     tracker.log_params(report.params(recipe))
     rival = champion.load(tracker, folder / "champion", with_model=recipe.compares)
     also = [feature.name for feature in rival.features] if rival and recipe.compares else []
@@ -96,7 +117,11 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     examination.require_columns(recipe, rows)
     progress.enter(Stage.VALIDATING, f"{len(rows)} rows from {rows.files} files")
     ready = _prepare(recipe, rows)
+    recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
+    evaluate.require_fit(recipe.metrics, ready.target.classes)
     _log_data(recipe, ready, tracker)
+    if recipe.search is not None:
+        recipe = _search(recipe, ready, tracker, progress, folder, study_url)
     progress.enter(
         Stage.FITTING,
         f"{len(ready.held.training)} rows to train, {len(ready.held.holdout)} held out, "
@@ -108,16 +133,11 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
 
 
 def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
-    target = fit.read_target(rows.frame[recipe.table.target], recipe.table.target)
+    target = targets.read(rows.frame[recipe.table.target], recipe.table, recipe.task)
     held = split.hold_out(rows, recipe)
     for part, name in ((held.training, "training part"), (held.holdout, "holdout")):
-        if len(np.unique(target.codes[part])) < 2:
-            only = target.classes[int(target.codes[part][0])]
-            raise Refusal(
-                Reason.INVALID_DATA,
-                f"`validation.holdout`: all {len(part)} rows of the {name} have "
-                f"{recipe.table.target} = {only}; change the holdout or the window",
-            )
+        targets.require_spread(target, part, name, recipe.table)
+    targets.require_learned(target, held.training, held.holdout, recipe.table)
     inputs = data.choose(rows, held.training, recipe)
     key = {
         "Time": [],
@@ -136,6 +156,22 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         sha256=data.digest(rows.frame[used]),
         timestamp=recipe.table.timestamp,
     )
+
+
+def _log_module(recipe: Recipe, tracker: Tracker) -> None:
+    """Keep the code of `spec.module` with the run; refuse one that changed between two pods."""
+    module = recipe.steps.module
+    if module is None:
+        return
+    found, kept = modules.digest(module), tracker.tag(contract.TAG_MODULE)
+    if kept and kept != found:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`module.configMapName`: {module.told} was changed while this job ran: create another "
+            "TrainingJob",
+        )
+    tracker.set_tag(contract.TAG_MODULE, found)
+    tracker.log_text(modules.source(module), f"code/{module.key}")
 
 
 def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
@@ -160,6 +196,44 @@ def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
     tracker.log_text(report.environment(), "environment.json")
 
 
+def _search(
+    recipe: Recipe,
+    ready: Prepared,
+    tracker: Tracker,
+    progress: Progress,
+    folder: Path,
+    study_url: str,
+) -> Recipe:
+    """Return the recipe with the parameters that a search over the folds found best."""
+    # Optuna is heavy, and most jobs search nothing.
+    from linnet_trainer import study
+
+    assert recipe.search is not None
+    evaluate.require_fit([recipe.search.metric], ready.target.classes, field="search.metric")
+    study.require_space(recipe, recipe.search)
+    scores = _fold_scores(recipe, ready)
+    return study.run(recipe, scores, tracker, progress, folder, url=study_url)
+
+
+def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[float]]:
+    """How a search judges steps: on the folds inside the training part, never on the holdout."""
+    assert recipe.search is not None
+    metric, part = recipe.search.metric, ready.held.training
+    table, codes = ready.table.iloc[part], ready.target.codes[part]
+    values = ready.target.values[part]
+    folds = split.fold(ready.rows, ready.held, codes, recipe)
+
+    def scores(steps: Steps) -> Iterator[float]:
+        pipeline = fit.make_pipeline(steps, ready.inputs.features, seed=recipe.seed)
+        fit.require_imputed(steps, ready.table, pipeline)
+        for training, test in folds:
+            model, _ = fit.fit(pipeline, table.iloc[training], values[training], steps)
+            answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
+            yield evaluate.score(metric, answers, codes[test])
+
+    return scores
+
+
 def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) -> Fitted:
     """Cross-validate inside the training part, then fit on all of it."""
     part = ready.held.training
@@ -174,8 +248,8 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
     folds = split.fold(ready.rows, ready.held, codes, recipe)
     for number, (training, test) in enumerate(folds, start=1):
         model, warned = fit.fit(pipeline, table.iloc[training], values[training], recipe.steps)
-        answers = evaluate.answer(model, table.iloc[test], ready.target.classes[1])
-        score[part[test]] = answers.probability
+        answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
+        score[part[test]] = evaluate.signal(answers)
         found = evaluate.score_all(metrics, answers, codes[test])
         scores.append(found)
         said += warned
@@ -211,14 +285,14 @@ def _evaluate(
     held, target = ready.held, ready.target
     metrics = recipe.metrics
     inputs = ready.table.iloc[held.holdout]
-    answers = evaluate.answer(fitted.pipeline, inputs, target.classes[1])
+    answers = evaluate.answer(fitted.pipeline, inputs, target.classes)
     scores = evaluate.score_all(metrics, answers, target.codes[held.holdout])
-    seen = evaluate.answer(fitted.pipeline, ready.table.iloc[held.training], target.classes[1])
+    seen = evaluate.answer(fitted.pipeline, ready.table.iloc[held.training], target.classes)
     training = evaluate.score_all(metrics, seen, target.codes[held.training])
     training = {name: training[name] for name in metrics if name in training}
     tracker.log_metrics({f"training_{name}": value for name, value in training.items()})
     score = fitted.score.copy()
-    score[held.holdout] = answers.probability
+    score[held.holdout] = evaluate.signal(answers)
     model_id, location, manifest_sha, content = _upload(
         recipe, ready, fitted, answers, scores, score, tracker, folder / "model"
     )
@@ -299,7 +373,7 @@ def _upload(
     recipe: Recipe,
     ready: Prepared,
     fitted: Fitted,
-    answers: evaluate.Answers,
+    answers: evaluate.Given,
     scores: Mapping[str, float],
     score: np.ndarray[Any, np.dtype[np.float64]],
     tracker: Tracker,
@@ -307,13 +381,13 @@ def _upload(
 ) -> tuple[str, str, str, str]:
     """Store the model as a logged model of the run; return its id, place and two digests."""
     held = ready.held
-    manifest.require_trusted(fitted.pipeline)
+    manifest.require_trusted(fitted.pipeline, field=recipe.steps.field)
     is_held = np.zeros(len(ready.rows), dtype=bool)
     is_held[held.holdout] = True
     extra = profile.make(
         ready.table,
         features=ready.inputs.features,
-        target=ready.target.codes,
+        target=ready.target,
         score=score,
         held=is_held,
         times=ready.times,
@@ -326,10 +400,6 @@ def _upload(
     answered = np.flatnonzero(ready.table.iloc[held.holdout][names].notna().all(axis=1))
     chosen = answered[_sample(len(answered), manifest.SAMPLES, recipe.seed)]
     samples = ready.table.iloc[held.holdout[chosen]]
-    told = evaluate.Answers(
-        probability=np.asarray(answers.probability)[chosen],
-        label=np.asarray(answers.label)[chosen],
-    )
     model_id, location = tracker.create_model()
     manifest_sha, content = manifest.save(
         folder,
@@ -337,7 +407,7 @@ def _upload(
         features=ready.inputs.features,
         training=ready.table.iloc[held.training],
         target=ready.target,
-        samples=(samples, told),
+        samples=(samples, answers.of(chosen)),
         extra=extra,
         facts={
             "holdout": dict(ready.facts),
@@ -366,7 +436,7 @@ def _fit_again(
     pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
     model, _ = fit.fit(pipeline, ready.table.iloc[part], target.values[part], recipe.steps)
     seconds = time.monotonic() - begun
-    answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes[1])
+    answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes)
     scores = evaluate.score_all(recipe.metrics, answers, target.codes[held.holdout])
     return scores, manifest.digest(model), seconds
 
@@ -375,7 +445,7 @@ def _write_card(
     recipe: Recipe,
     ready: Prepared,
     fitted: Fitted,
-    measured: tuple[evaluate.Answers, Mapping[str, float]],
+    measured: tuple[evaluate.Given, Mapping[str, float]],
     facts: report.Facts,
     found: Sequence[checks.Finding],
     result: Result,
@@ -391,8 +461,9 @@ def _write_card(
             metric=metric,
             answers=answers,
             target=target.codes[held.holdout],
+            classes=target.classes,
             inputs=ready.table.iloc[held.holdout],
-            ask=lambda inputs: evaluate.answer(fitted.pipeline, inputs, target.classes[1]),
+            ask=lambda inputs: evaluate.answer(fitted.pipeline, inputs, target.classes),
             fit_on=lambda share: _learned(recipe, ready, share),
             folds=fitted.folds,
             score=scores.get(metric, float("nan")),
@@ -439,7 +510,7 @@ def _facts(
     holdout: str,
     look: int,
 ) -> report.Facts:
-    held, codes = ready.held, ready.target.codes
+    held = ready.held
     table = ready.table.iloc[held.training]
     return report.Facts(
         rows=len(ready.rows),
@@ -448,8 +519,7 @@ def _facts(
         span=_span(recipe, ready),
         holdout_from=render_time(held.start) if held.start else "",
         copies=split.count_copies(ready.rows),
-        positive_training=float(codes[held.training].mean()),
-        positive_holdout=float(codes[held.holdout].mean()),
+        target=targets.tell(ready.target, held.training, held.holdout),
         left_out=ready.inputs.left_out,
         columns=[
             {

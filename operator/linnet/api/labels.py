@@ -30,6 +30,8 @@ OWNER_LABEL: Final = {
 REVISION: Final = "linnet.dev/revision"
 MODEL_VERSION: Final = "linnet.dev/model-version"
 
+JOB_NAME: Final = "batch.kubernetes.io/job-name"
+"""Kubernetes' own, on the pods of a Job."""
 KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """The user's, copied from a TrainingJob to its Job."""
 

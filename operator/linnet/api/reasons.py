@@ -198,7 +198,7 @@ MEANING: Final[dict[Reason, str]] = {
     R.COMPLETED: "The model is trained, its gates passed, its version is registered, and the alias is set where one was asked for. Nothing to do.",
     R.GATE_REFUSED: "The model did not pass a gate, so no version was registered; the message gives the numbers, and the run in MLflow holds the model. Improve the data or the pipeline, or change the gate, in another TrainingJob.",
     R.INVALID_DATA: "The data cannot be trained on: missing, empty, without a column that the spec names, or with one class only. Correct what the message names, in another TrainingJob.",
-    R.TARGET_NOT_SUPPORTED: "The target is of a kind that this version of Linnet does not train, such as more than two classes. Choose another target or upgrade.",
+    R.TARGET_NOT_SUPPORTED: "The target is not what the task predicts, such as texts with `task: Regression` or more than 100 classes. Choose another target or task.",
     R.UNKNOWN_ESTIMATOR: "The estimator or one of its parameters does not exist in the trainer's scikit-learn. Correct `pipeline.estimator`, in another TrainingJob.",
     R.TRAINER_FAILED: "The trainer ended with an error; the message has its last line. Look at the log of the Job's pod.",
     R.OUT_OF_MEMORY: "The trainer was killed because it used more memory than its limit. Raise `template.resources.limits.memory`, or read fewer rows, in another TrainingJob.",

@@ -327,6 +327,9 @@ Time: TypeAlias = Annotated[
 Ratio: TypeAlias = Annotated[
     str, StringConstraints(max_length=12, pattern=r"^(0(\.[0-9]{1,8})?|1(\.0{1,8})?)$")
 ]
+Distance: TypeAlias = Annotated[
+    str, StringConstraints(max_length=18, pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$")
+]
 Number: TypeAlias = Annotated[
     str,
     StringConstraints(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?(e-?[0-9]{1,2})?$"),
@@ -339,7 +342,13 @@ Quantity: TypeAlias = Annotated[
 ModelName: TypeAlias = Annotated[
     str,
     MinLen(1),
-    StringConstraints(max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._-]*[A-Za-z0-9])?$"),
+    MaxLen(128),
+    # A rule, because a pattern cannot say where the stage of a `models:/x/Production` has gone.
+    Rule(
+        "self.matches('^[A-Za-z0-9]([A-Za-z0-9 ._-]*[A-Za-z0-9])?$')",
+        "model.name must be a registered model's, of letters, digits, ' ', '.', '_' and '-'; "
+        "write an alias where you would write a stage or a models:/ URI",
+    ),
 ]
 Alias: TypeAlias = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")]
 Version: TypeAlias = Annotated[str, StringConstraints(max_length=9, pattern=r"^[1-9][0-9]*$")]

@@ -17,6 +17,7 @@ from linnet.api.shared import (
     Columns,
     Computed,
     Count,
+    Distance,
     Duration,
     Int64,
     Issue,
@@ -465,10 +466,10 @@ class StorageRef(Model):
 
 
 class SearchStorage(Model):
-    """Where the study lives; without it pod 0 serves the study from its journal."""
+    """Where the study lives; without it pod 0 serves the study to the others."""
 
     secret_ref: StorageRef
-    """Secret with the URL of the database; read by the pods only."""
+    """Secret with the URL of a PostgreSQL database; read by the pods only."""
 
 
 class Search(Model):
@@ -485,18 +486,18 @@ class Search(Model):
         ),
     )
 
-    engine: Literal["Optuna", "RayTune"] = "Optuna"
+    engine: Annotated[Literal["Optuna", "RayTune"], ValueIssue((("RayTune", 4),))] = "Optuna"
     """Library that searches."""
-    ray: RaySettings | None = None
+    ray: Annotated[RaySettings | None, Issue(4)] = None
     """Where RayTune runs."""
     metric: Annotated[Scorer | None, Computed("the first gate's with a metric")] = None
     """Scorer that is made as great as possible."""
     parameters: Annotated[tuple[SearchParameter, ...], MinLen(1), MaxLen(32), BY_NAME]
     """The hyperparameters."""
     trials: Annotated[int, Ge(1), Le(10000)] = 40
-    """Completed trials of the whole study."""
+    """Trials of the whole study, those that were pruned too."""
     parallelism: Annotated[int, Ge(1), Le(64)] = 1
-    """Pods that search side by side."""
+    """Pods that search side by side; the first one also makes the model."""
     sampler: Literal["TPE", "Random", "Grid", "CMAES"] = "TPE"
     """How the next trial is chosen."""
     pruner: Literal["None", "Wilcoxon", "Median", "Hyperband"] = "Wilcoxon"
@@ -504,7 +505,7 @@ class Search(Model):
     patience: Annotated[int, Ge(1), Le(10000)] | None = None
     """Trials without improvement after which the search ends."""
     timeout: Duration | None = None
-    """Time after which the search ends."""
+    """Time after which no trial is begun."""
     storage: SearchStorage | None = None
     """Database for the study."""
 
@@ -519,7 +520,7 @@ class SchemaGate(Model):
 class OverfitGate(Model):
     """How much worse the holdout may be than the training rows."""
 
-    max_drop: Ratio
+    max_drop: Distance
     """Greatest difference, training rows minus holdout."""
 
 
@@ -528,7 +529,7 @@ class FairnessGate(Model):
 
     column: Column
     """Column whose values are compared."""
-    max_difference: Ratio
+    max_difference: Distance
     """Greatest difference between two values."""
 
 
@@ -577,8 +578,9 @@ class Gate(Model):
     not_worse_than: Literal["Champion"] | None = None
     """The metric must not be worse than the champion's by more than `margin`. Passes without a
     champion."""
-    margin: Annotated[Ratio | None, Computed('"0.02"')] = None
-    """How much worse than the champion is not yet worse."""
+    margin: Annotated[Distance | None, Computed('"0.02"')] = None
+    """How much worse than the champion is not yet worse, in units of the metric. Required with
+    `task: Regression`, unless the metric has no unit, as r2."""
     confidence: Annotated[Ratio | None, Computed('"0.95"')] = None
     """How sure it must be that the model is not worse, one-sided."""
     unit: Annotated[GateUnit | None, Computed("Day with `timestamp`, else Group with `groups`")] = (
@@ -644,6 +646,19 @@ class TrainingJobSpec(Model):
             "validation.splitter 'GroupKFold' and 'StratifiedGroupKFold' need data.groups",
         ),
         Rule(
+            "!has(self.task) || self.task == 'Classification' || !has(self.validation) || "
+            "!has(self.validation.splitter) || !self.validation.splitter.startsWith('Stratified')",
+            "validation.splitter 'StratifiedKFold' and 'StratifiedGroupKFold' are for "
+            "`task: Classification`",
+        ),
+        Rule(
+            "!has(self.task) || self.task != 'Regression' || self.gates.all(g, "
+            "!has(g.notWorseThan) || has(g.margin) || g.metric in ["
+            "'r2', 'explained_variance', 'd2_absolute_error_score', "
+            "'neg_mean_absolute_percentage_error'])",
+            "gates: with `task: Regression` a `margin` is in units of the target: write it out",
+        ),
+        Rule(
             "!has(self.validation) || !has(self.validation.holdout) || "
             "!has(self.validation.holdout.by) || self.validation.holdout.by != 'Time' || "
             f"{_has_time()}",
@@ -692,19 +707,19 @@ class TrainingJobSpec(Model):
     """MLflow experiment of the run."""
     data: Data
     """The rows that the model learns from."""
-    task: Annotated[Task, ValueIssue((("Regression", 4), ("Clustering", 4)))] = Task.CLASSIFICATION
+    task: Annotated[Task, ValueIssue((("Clustering", 4),))] = Task.CLASSIFICATION
     """What kind of answer the model gives."""
     seed: Annotated[int, Ge(0), Le(2147483647)] = 0
     """Seed of every random choice."""
     pipeline: Pipeline | None = None
     """Columns, preprocessing and an estimator, put together by Linnet."""
-    module: Annotated[Module | None, Issue(4)] = None
+    module: Module | None = None
     """A pipeline from your own code."""
     custom: Annotated[Custom | None, Issue(4)] = None
     """Your own trainer image."""
     validation: Validation = Validation()
     """How the model is judged before anybody trusts it."""
-    search: Annotated[Search | None, Issue(4)] = None
+    search: Search | None = None
     """A search over hyperparameters."""
     gates: Annotated[tuple[Gate, ...], MinLen(1), MaxLen(16), BY_NAME]
     """What the model must be able to do before a version is registered."""
@@ -797,11 +812,11 @@ class SearchStatus(Model):
     """How far the search is."""
 
     completed: Count = Field(default_factory=lambda: 0)
-    """Trials that ended."""
+    """Trials that ended, pruned ones too."""
     running: Count = Field(default_factory=lambda: 0)
     """Trials that run."""
     failed: Count = Field(default_factory=lambda: 0)
-    """Trials that failed."""
+    """Trials whose parameters could not be fitted, and those that were lost with their pod."""
     of: Count = Field(default_factory=lambda: 0)
     """Trials that were asked for."""
     best: BestTrial | None = None

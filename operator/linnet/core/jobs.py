@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from linnet_trainer.contract import PVC_DIR
+from linnet_trainer.contract import MODULE_PATH, PVC_DIR
 
 from linnet.api import labels
 from linnet.api.pod_template import PodTemplate
@@ -80,6 +80,9 @@ def make_pod(
     uri: str,
     own_labels: Mapping[str, str],
     annotations: Mapping[str, str],
+    secret_environment: Mapping[str, tuple[str, str]] | None = None,
+    subdomain: str = "",
+    module: tuple[str, str] | None = None,
 ) -> Manifest:
     """The pod template of a Job that reads `spec.json`, a table, the registry and a store.
 
@@ -97,6 +100,9 @@ def make_pod(
         uri: the table, whose claim is mounted where it names one; empty where there is none.
         own_labels: ours; the user's cannot replace them.
         annotations: ours, likewise.
+        secret_environment: variables that are keys of Secrets, as (Secret, key).
+        module: ConfigMap and key of the user's code, which may be absent: the program says so.
+        subdomain: the headless Service that gives each pod a name; empty where none does.
     """
     claim = pods.claim_of(uri)
     container = {
@@ -104,12 +110,16 @@ def make_pod(
         "image": template.image or settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": [command],
-        "env": pods.environment({**settings.pod_environment, **environment}, template),
+        "env": [
+            *pods.environment({**settings.pod_environment, **environment}, template),
+            *pods.secret_variables(secret_environment or {}),
+        ],
         "envFrom": pods.environment_sources(secret, template),
         "resources": resources,
         "volumeMounts": [
             {"name": "spec", "mountPath": spec_path.rpartition("/")[0], "readOnly": True},
             {"name": "work", "mountPath": work_dir},
+            *pods.module_mounts(module, MODULE_PATH),
             *pods.claim_mounts(claim, PVC_DIR),
             *pods.credential_mounts(),
             *pods.common_mounts(template),
@@ -123,11 +133,13 @@ def make_pod(
         },
         "spec": {
             **pods.scheduling(template),
+            **({"subdomain": subdomain} if subdomain else {}),
             "restartPolicy": "Never",
             "containers": [container],
             "volumes": [
                 {"name": "spec", "configMap": {"name": config_map}},
                 {"name": "work", "emptyDir": {}},
+                *pods.module_volumes(module, MODULE_PATH),
                 *pods.claim_volumes(claim),
                 pods.credential_volume(secret),
                 *pods.common_volumes(template),

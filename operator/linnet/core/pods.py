@@ -70,6 +70,14 @@ def environment(ours: Mapping[str, str], template: PodTemplate) -> list[Manifest
     return [*kept, *theirs.values()]
 
 
+def secret_variables(variables: Mapping[str, tuple[str, str]]) -> list[Manifest]:
+    """Variables whose values are keys of Secrets, as (Secret, key) by name; never read by us."""
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for name, (secret, key) in variables.items()
+    ]
+
+
 def user_sources(template: PodTemplate) -> list[Manifest]:
     """`envFrom` of the template."""
     return [
@@ -187,3 +195,19 @@ def claim_volumes(claim: str) -> list[Manifest]:
     """The volume of `claim_mounts`."""
     source = {"claimName": claim, "readOnly": True}
     return [{"name": "table", "persistentVolumeClaim": source}] if claim else []
+
+
+def module_mounts(module: tuple[str, str] | None, path: str) -> list[Manifest]:
+    """Where the user's code is mounted, read-only; `path` is that of its file."""
+    folder = path.rpartition("/")[0]
+    return [{"name": "module", "mountPath": folder, "readOnly": True}] if module else []
+
+
+def module_volumes(module: tuple[str, str] | None, path: str) -> list[Manifest]:
+    """The volume of `module_mounts`: one key of a ConfigMap as the file of this name."""
+    if module is None:
+        return []
+    name, key = module
+    items = [{"key": key, "path": path.rpartition("/")[2]}]
+    # A pod that waits for a ConfigMap says nothing; one that lacks it says what is missing.
+    return [{"name": "module", "configMap": {"name": name, "items": items, "optional": True}}]

@@ -129,6 +129,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         settings=_job_settings(settings, settings.trainer_image),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
+        service=_one(children, "Service"),
         pods=_job_pods(labelled),
         problems=world.problems.get(key, {}),
     )

@@ -22,6 +22,7 @@ TRAINING: Json = {
     "pipeline": {"estimator": {"class": "LogisticRegression"}},
     "gates": [{"name": "good-enough", "metric": "roc_auc", "minimum": "0.6"}],
 }
+C: Json = {"name": "C", "int": {"min": 1, "max": 2}}
 SPECS: dict[str, Json] = {
     "TrainingJob": TRAINING,
     "ModelDeployment": {"model": {"name": "delays"}},
@@ -37,17 +38,21 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.data.positiveClass", {"data": {"positiveClass": "true"}}),
         ("spec.data.weight", {"data": {"weight": "w"}}),
         ("spec.data.rowId", {"data": {"rowId": "id"}}),
-        ("spec.task 'Regression'", {"task": "Regression"}),
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
         ("spec.pipeline.calibration", {"pipeline": {"calibration": "Sigmoid"}}),
         ("spec.pipeline.thresholdMetric", {"pipeline": {"thresholdMetric": "f1"}}),
-        ("spec.module", {"module": {"configMapName": "a", "entry": "b"}}),
         ("spec.custom", {"custom": {}}),
         ("spec.validation.gap", {"validation": {"gap": "24h"}}),
         ("spec.validation.holdout.purgeGroups", {"validation": {"holdout": {"purgeGroups": True}}}),
-        ("spec.search", {"search": {"parameters": [{"name": "C", "int": {"min": 1, "max": 2}}]}}),
+        *(
+            (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
+            for path, change in (
+                ("engine 'RayTune'", {"engine": "RayTune"}),
+                ("ray", {"ray": {"address": "local"}}),
+            )
+        ),
     ],
     "ModelDeployment": [
         ("spec.model.allowFormats 'Pickle'", {"model": {"allowFormats": ["Skops", "Pickle"]}}),
@@ -80,7 +85,7 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.signals[0].performance", {"signals": [{"name": "a", "performance": {"metric": "f1", "minimum": "0.1"}}]}),
         ("spec.signals[0].estimatedPerformance", {"signals": [{"name": "a", "estimatedPerformance": {"metric": "f1", "maxDrop": "0.1"}}]}),
         ("spec.notify", {"notify": [{"name": "a", "urlSecretName": "b"}]}),
-        ("spec.retrain.template.spec.search", {"retrain": {"template": {"spec": TRAINING | {"search": {"parameters": [{"name": "C", "int": {"min": 1, "max": 2}}]}}}}}),
+        ("spec.retrain.template.spec.custom", {"retrain": {"template": {"spec": TRAINING | {"custom": {}}}}}),
     ],
 }  # fmt: skip
 KINDS: dict[str, type[Resource]] = {kind.KIND: kind for kind in schema.KINDS}

@@ -470,6 +470,10 @@ def _registry_message(seen: Observation) -> str:
     return f"the registry does not answer: {seen.registry_error or 'not asked yet'}"
 
 
+_STAGES = ("Production", "Staging", "Archived")
+"""What MLflow had before aliases, and tutorials still write."""
+
+
 def _not_found_message(seen: Observation) -> str:
     model = seen.spec.model
     if seen.model is None:
@@ -487,6 +491,7 @@ def _not_found_message(seen: Observation) -> str:
     return (
         f"model '{model.name}' has no alias '{alias}' (it has: {known}): "
         "set it, or correct `spec.model.alias`"
+        + ("; stages are not followed, an alias takes their place" if alias in _STAGES else "")
     )
 
 

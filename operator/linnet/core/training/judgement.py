@@ -63,7 +63,9 @@ def _working(seen: Observation, status: Status) -> tuple[Reason, str]:
     if seen.spec.suspend:
         return Reason.SUSPENDED, "`spec.suspend` is true"
     last = seen.pods[-1] if seen.pods else None
-    if last is None or last.phase == "Pending":
+    # Of a search over pods some may wait while others try.
+    runs = any(pod.phase == "Running" for pod in seen.pods)
+    if last is None or (last.phase == "Pending" and not runs):
         why = f": {last.waiting}" if last is not None and last.waiting else ""
         return Reason.QUEUED, f"the trainer's pod waits{why}"
     progress = status.progress

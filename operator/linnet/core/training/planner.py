@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from linnet_trainer import contract
+from pydantic import BaseModel
 
 from linnet.api.reasons import Reason
 from linnet.api.shared import format_time
@@ -29,6 +31,7 @@ from linnet.api.training_job import (
     Result,
     ResultOutcome,
     Run,
+    SearchStatus,
     TrainingJobStatus,
 )
 from linnet.core import admission, jobs, names, statements
@@ -48,6 +51,7 @@ from linnet.core.training import judgement, policy, resources
 from linnet.core.training.state import Observation
 
 Status = TrainingJobStatus
+ToldT = TypeVar("ToldT", bound=BaseModel)
 Transition = Callable[[Observation, Status, datetime], Status]
 
 FACTS = ("spec_hash", "job_name", "start_time", "completion_time", "result", "version", "alias")
@@ -255,7 +259,8 @@ def observe(seen: Observation, status: Status) -> Status:
             url=f"{seen.settings.tracking_link}/#/experiments/{seen.run.experiment_id}"
             f"/runs/{seen.run.run_id}",
         )
-        changes["dataset"] = _dataset(seen) or status.dataset
+        changes["dataset"] = _told(seen, contract.TAG_DATASET, Dataset) or status.dataset
+        changes["search"] = _told(seen, contract.TAG_SEARCH, SearchStatus) or status.search
     changes["progress"] = _progress(seen, status)
     changes["cause"] = _cause(seen) or status.cause
     if status.result is not None:
@@ -272,17 +277,14 @@ def _progress(seen: Observation, status: Status) -> Progress | None:
             return status.progress
         # Whatever was seen of it on the way: who was away meanwhile says the same in the end.
         return Progress(stage=ProgressStage.REGISTERING, percent=100)
-    text = seen.run.tags.get(contract.TAG_PROGRESS, "") if seen.run is not None else ""
-    try:
-        return Progress.model_validate(json.loads(text)) if text else status.progress
-    except ValueError:
-        return status.progress
+    return _told(seen, contract.TAG_PROGRESS, Progress) or status.progress
 
 
-def _dataset(seen: Observation) -> Dataset | None:
-    text = seen.run.tags.get(contract.TAG_DATASET, "") if seen.run is not None else ""
+def _told(seen: Observation, tag: str, kind: type[ToldT]) -> ToldT | None:
+    """What the trainer wrote into a tag of its run; None where it cannot be read."""
+    text = seen.run.tags.get(tag, "") if seen.run is not None else ""
     try:
-        return Dataset.model_validate(json.loads(text)) if text else None
+        return kind.model_validate(json.loads(text)) if text else None
     except ValueError:
         return None
 
@@ -301,6 +303,10 @@ def actions(seen: Observation, status: Status) -> tuple[Action, ...]:
         config_map = resources.make_config_map(seen, status.spec_hash)
         if seen.config_map is None or not covers(seen.config_map, config_map):
             work.append(ApplyObject(manifest=config_map))
+        if resources.needs_service(seen.spec):
+            service = resources.make_service(seen, status.spec_hash)
+            if seen.service is None or not covers(seen.service, service):
+                work.append(ApplyObject(manifest=service))
         # Whether a Job that is not there has already ended is told by its run: ask that first.
         if seen.job is None and not seen.registry_error:
             work.append(CreateObject(manifest=resources.make_job(seen, status.spec_hash)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from linnet_trainer import contract
 
 from linnet.api.reasons import Reason
-from linnet.core import jobs
+from linnet.core import jobs, pods
 from linnet.core.plan import Finding
+from linnet.core.training import resources
 from linnet.core.training.state import Observation
 
 
@@ -43,10 +44,18 @@ def failure(seen: Observation) -> Finding | None:
     if last is not None and last.out_of_memory:
         return Finding(
             Reason.OUT_OF_MEMORY,
-            f"pod {last.name} needed more memory than its limit: raise "
-            "`spec.template.resources.limits.memory` in a new TrainingJob",
+            f"pod {last.name} needed more memory than its limit{_memory_limit(seen)}: raise "
+            "`spec.template.resources.limits.memory` in a new TrainingJob, or give it "
+            "fewer rows",
         )
     if failed["reason"] == "BackoffLimitExceeded":
         count = "1 pod" if len(seen.pods) == 1 else f"{len(seen.pods) or 'all'} pods"
         return Finding(Reason.RETRIES_EXHAUSTED, f"{count} failed{said}")
     return Finding(Reason.TRAINER_FAILED, f"the trainer failed{said or ': see the log of its pod'}")
+
+
+def _memory_limit(seen: Observation) -> str:
+    """` of 2Gi`; empty where the namespace's LimitRange set it."""
+    asked = pods.resources(seen.spec.template, resources.DEFAULT_RESOURCES)
+    limit = asked.get("limits", {}).get("memory")
+    return f" of {limit}" if limit else ""

@@ -10,6 +10,7 @@ from linnet_trainer import contract
 
 from linnet.api import labels
 from linnet.api.shared import format_time
+from linnet.api.training_job import TrainingJobSpec
 from linnet.core import jobs, names, pods, subset
 from linnet.core.training.state import Observation
 
@@ -48,6 +49,54 @@ def spec_hash(seen: Observation) -> str:
     return names.digest(rendered_spec(seen))
 
 
+def searching_pods(spec: TrainingJobSpec) -> int:
+    """How many pods train: index 0 makes the model, the others help it search."""
+    return spec.search.parallelism if spec.search is not None else 1
+
+
+def needs_service(spec: TrainingJobSpec) -> bool:
+    """Whether the pods of a search find each other: pod 0 serves the study to the others."""
+    return searching_pods(spec) > 1 and (spec.search is None or spec.search.storage is None)
+
+
+def make_service(seen: Observation, full_hash: str) -> Manifest:
+    """The headless Service that gives the pods of a search their names."""
+    metadata = _metadata(seen, full_hash)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "clusterIP": "None",
+            # A trainer has no readiness: pod 0 answers as soon as its study is whole.
+            "publishNotReadyAddresses": True,
+            "selector": {labels.JOB_NAME: metadata["name"]},
+            "ports": [{"name": "study", "port": contract.STUDY_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def _study_environment(seen: Observation, full_hash: str) -> dict[str, str]:
+    """Where the pods of a search find the study that pod 0 serves."""
+    if not needs_service(seen.spec):
+        return {}
+    name = names.training(seen.name, full_hash)
+    host = f"{name}-0.{name}.{seen.namespace}.svc"
+    return {contract.ENV_STUDY_URL: f"grpc://{host}:{contract.STUDY_PORT}"}
+
+
+def _study_secret(spec: TrainingJobSpec) -> dict[str, tuple[str, str]]:
+    """Where they find the URL of a database; it is a key of a Secret that only pods read."""
+    if spec.search is None or spec.search.storage is None:
+        return {}
+    reference = spec.search.storage.secret_ref
+    return {contract.ENV_STUDY_URL: (reference.name, reference.key)}
+
+
+def _module(spec: TrainingJobSpec) -> tuple[str, str] | None:
+    return (spec.module.config_map_name, spec.module.key) if spec.module is not None else None
+
+
 def make_config_map(seen: Observation, full_hash: str) -> Manifest:
     """The ConfigMap with the trainer's `spec.json`."""
     document = {
@@ -79,8 +128,8 @@ def make_job(seen: Observation, full_hash: str) -> Manifest:
         "metadata": metadata,
         "spec": {
             "completionMode": "Indexed",
-            "completions": 1,
-            "parallelism": 1,
+            "completions": searching_pods(spec),
+            "parallelism": searching_pods(spec),
             "suspend": spec.suspend,
             "backoffLimit": spec.backoff_limit,
             "activeDeadlineSeconds": spec.active_deadline_seconds,
@@ -119,6 +168,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
+        **_study_environment(seen, full_hash),
     }
     table = seen.spec.data.table
     return jobs.make_pod(
@@ -135,4 +185,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         uri=table.uri if table is not None else "",
         own_labels=pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
         annotations={labels.MODEL: seen.spec.model.name},
+        secret_environment=_study_secret(seen.spec),
+        module=_module(seen.spec),
+        subdomain=names.training(seen.name, full_hash) if needs_service(seen.spec) else "",
     )

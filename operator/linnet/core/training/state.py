@@ -36,6 +36,8 @@ class Observation:
     foreign: str = ""
     job: Manifest | None = None
     config_map: Manifest | None = None
+    service: Manifest | None = None
+    """The headless Service of a search over pods."""
     pods: tuple[PodView, ...] = ()
     """Newest last."""
     run: RunView | None = None
