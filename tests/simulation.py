@@ -578,6 +578,8 @@ class Simulation(Loop):
     """Whether the gateway can copy requests."""
     sync: float = 20.0
     """Seconds until a mounted file follows its ConfigMap."""
+    process: str = "1"
+    """When all server processes started, as their metrics pages tell it."""
     metrics_up: bool = True
     prometheus: bool = True
     """Whether the operator knows a Prometheus."""
@@ -852,7 +854,7 @@ class Simulation(Loop):
         }
         return ScrapedPage(
             target=target,
-            started="1",
+            started=self.process,
             requests=requests,
             latency=latency,
             scores=scores,

@@ -410,7 +410,10 @@ def _traffic(
         return traffic.read_replicas(service, revisions)
     parents = [ref.manifest() for ref in spec.route.parent_refs]
     return traffic.read_route(
-        route, parents=parents, missing_gateways=_missing_gateways(key, parents, world)
+        route,
+        parents=parents,
+        missing_gateways=_missing_gateways(key, parents, world),
+        others=world.routes,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from linnet.core.rollout.state import ScrapeTarget
+from linnet.core.rollout.traffic import RouteView
 from linnet.ports import Cluster, MetricSource, ModelRegistry, QuerySource
 from linnet.shell.cache import Cache, Key
 from linnet.shell.registry import RegistryCache
@@ -37,6 +38,8 @@ class World:
     """Whether its HTTPRoutes have `sessionPersistence`."""
     queries: QuerySource | None = None
     """Prometheus, where the settings name one."""
+    routes: tuple[RouteView, ...] = ()
+    """The HTTPRoutes of everybody, as the last resync has listed them."""
     foreign: dict[Key, str] = field(default_factory=dict)
     """Objects of our name that are not ours, by the key of ours."""
     problems: dict[Key, dict[str, str]] = field(default_factory=dict)

@@ -941,6 +941,12 @@ def scrape_interval(rules: Rules, *, warm_until: datetime | None, now: datetime)
     return rules.interval
 
 
+def next_scrape(state: State, interval: timedelta, *, now: datetime) -> datetime:
+    """When counters are read next: at once where a clock was put back behind the last time."""
+    last = state.time
+    return now if last is None or last > now else last + interval
+
+
 # -- what lies in status -------------------------------------------------------------------------
 
 

@@ -146,7 +146,7 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
         on_trial = facts.on_trial(seen, status, now=now) and traffic.in_place(seen, status)
         return on_trial and now >= _next_on_trial(seen, state, now)
     if traffic.returning(status):
-        return seen.traffic.observed and (state.time is None or now >= state.time + DRAIN_INTERVAL)
+        return seen.traffic.observed and now >= analysis.next_scrape(state, DRAIN_INTERVAL, now=now)
     if status.step is None:
         ready = _candidate_has_all_pods(seen, status)
         return not state.started and (ready or _next_lesson_is_due(seen, state, now))
@@ -154,7 +154,7 @@ def scrape_is_due(seen: Observation, *, now: datetime) -> bool:
         return False
     rules = steps.rules(seen.spec)
     interval = analysis.scrape_interval(rules, warm_until=facts.warm_until(seen, status), now=now)
-    return state.time is None or now >= state.time + interval
+    return now >= analysis.next_scrape(state, interval, now=now)
 
 
 def _candidate_has_all_pods(seen: Observation, status: Status) -> bool:
@@ -177,7 +177,8 @@ def _next_on_trial(seen: Observation, state: State, now: datetime) -> datetime:
     """When a champion on trial is read next."""
     warm_until = facts.warm_until(seen, seen.status)
     rules = steps.rules(seen.spec)
-    return (state.time or now) + analysis.scrape_interval(rules, warm_until=warm_until, now=now)
+    interval = analysis.scrape_interval(rules, warm_until=warm_until, now=now)
+    return analysis.next_scrape(state, interval, now=now)
 
 
 def _count(seen: Observation, status: Status, now: datetime) -> Status:
@@ -765,7 +766,7 @@ def _requeue(seen: Observation, status: Status, now: datetime) -> timedelta | No
         interval = analysis.scrape_interval(
             steps.rules(seen.spec), warm_until=facts.warm_until(seen, status), now=now
         )
-        due = (state.time or now) + interval
+        due = analysis.next_scrape(state, interval, now=now)
         return max(due - now, timedelta(milliseconds=100))
     if facts.on_trial(seen, status, now=now):
         return _next_trial(seen, status, state, now)

@@ -153,8 +153,6 @@ class TrafficView:
     """Every parent has accepted exactly this route and serves it."""
     reason: Reason = Reason.WAITING
     message: str = "no route yet"
-    foreign: str = ""
-    """Name of an object of ours that somebody else owns, or of a route that overlaps."""
     manifest: Manifest | None = None
 
     def __post_init__(self) -> None:

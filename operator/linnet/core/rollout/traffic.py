@@ -284,13 +284,92 @@ def _percentages(counts: Mapping[str, int], total: int) -> dict[str, int]:
     return weights
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """Which requests an HTTPRoute asks for, whoever it belongs to."""
+
+    namespace: str
+    name: str
+    created: str
+    parents: frozenset[tuple[str, str, str, str]]
+    """Namespace and name of its Gateways, and where it names one, listener and port."""
+    hostnames: frozenset[str]
+    """Empty for those of the listener."""
+    prefixes: frozenset[str]
+    """Paths under which it takes every request, whatever else it says."""
+
+
+def read_matches(route: Manifest) -> RouteView:
+    """What an HTTPRoute asks for."""
+    meta, spec = route["metadata"], route.get("spec") or {}
+    rules: Sequence[Manifest] = spec.get("rules") or ({},)
+    matches: list[Manifest] = [
+        match for rule in rules for match in rule.get("matches") or EVERYTHING
+    ]
+    paths = [match.get("path") or {} for match in matches if not match.keys() - {"path"}]
+    return RouteView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        created=meta.get("creationTimestamp", ""),
+        parents=frozenset(
+            (
+                parent.get("namespace", meta["namespace"]),
+                parent["name"],
+                parent.get("sectionName", ""),
+                str(parent.get("port", "")),
+            )
+            for parent in spec.get("parentRefs") or ()
+        ),
+        hostnames=frozenset(spec.get("hostnames") or ()),
+        prefixes=frozenset(
+            path.get("value", "/")
+            for path in paths
+            if path.get("type", "PathPrefix") == "PathPrefix"
+        ),
+    )
+
+
+def older_twin(route: Manifest, others: Sequence[RouteView]) -> str:
+    """The route that gets the requests that ours asks for too, by the rule of Gateway API, or "".
+
+    Of two routes with the same match the older one gets all requests, silently; of two that are
+    equally old the one that comes first by name.
+    """
+    ours = read_matches(route)
+    age = (ours.created, ours.namespace, ours.name)
+    for other in sorted(others, key=lambda each: (each.created, each.namespace, each.name)):
+        if (other.created, other.namespace, other.name) >= age:
+            return ""
+        same_host = other.hostnames & ours.hostnames if ours.hostnames else not other.hostnames
+        if same_host and _stands_before(other, ours) and other.prefixes & ours.prefixes:
+            return f"{other.namespace}/{other.name}"
+    return ""
+
+
+def _stands_before(other: RouteView, ours: RouteView) -> bool:
+    """Whether a route hears all that one of our Gateways gives us, whatever the listener.
+
+    One on another listener takes nothing away, such as a redirect from HTTP to HTTPS.
+    """
+    return any(
+        theirs[:2] == mine[:2]
+        and all(their in ("", my) for their, my in zip(theirs[2:], mine[2:], strict=True))
+        for theirs in other.parents
+        for mine in ours.parents
+    )
+
+
 def read_route(
-    route: Manifest | None, *, parents: Sequence[Manifest], missing_gateways: Sequence[str]
+    route: Manifest | None,
+    *,
+    parents: Sequence[Manifest],
+    missing_gateways: Sequence[str],
+    others: Sequence[RouteView] = (),
 ) -> TrafficView:
     """Traffic behind a gateway, as every parent reports it.
 
     `parents` are the `parentRefs` that the spec asks for; `missing_gateways` names those of them
-    that are known not to exist.
+    that are known not to exist; `others` are the routes of everybody, as they were listed last.
     """
     if route is None:
         return TrafficView()
@@ -309,6 +388,15 @@ def read_route(
         message = (
             f"Gateway '{missing_gateways[0]}' does not exist: create it or correct "
             "`spec.route.parentRefs`"
+        )
+    twin = older_twin(route, others) if others else ""
+    if reason is Reason.PROGRAMMED and twin:
+        reason, message = (
+            Reason.ROUTE_OVERLAP,
+            (
+                f"HTTPRoute '{twin}' is older and matches the same requests, so that it gets them: "
+                "delete it, or change `spec.route.hostnames` or `spec.route.pathPrefix`"
+            ),
         )
     return TrafficView(
         exists=True,
