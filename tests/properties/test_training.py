@@ -350,7 +350,7 @@ def test_a_field_that_is_not_live_trains_nothing_and_a_good_spec_goes_on() -> No
     assert simulation.condition("Stalled") == ("True", "NotYetSupported")
     assert simulation.condition("Complete") == ("False", "NotYetSupported")
     assert simulation.message("Stalled") == (
-        "spec.task 'Regression' is not supported by this version of Linnet: remove it or upgrade"
+        "spec.task 'Clustering' is not supported by this version of Linnet: remove it or upgrade"
     )
     assert simulation.of_kind("Job") == []
     # The spec is immutable, so this stands for an object that is made anew under the same name.
