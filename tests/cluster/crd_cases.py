@@ -297,6 +297,16 @@ TRAINING = [
         FROM_LOG | {"spec.validation.splitter": "TimeSeriesSplit"},
     ),
     training(
+        "validation.gap is for `splitter: TimeSeriesSplit`",
+        {"spec.validation": {"splitter": "KFold", "gap": "24h"}},
+        {"spec.validation": {"gap": "24h"}},
+    ),
+    training(
+        "validation.holdout.purgeGroups needs data.groups",
+        {"spec.validation.holdout": {"purgeGroups": True}},
+        GROUPED | {"spec.validation.holdout": {"purgeGroups": True}},
+    ),
+    training(
         "data.positiveClass is for `task: Classification`",
         {"spec.task": "Regression", "spec.data.positiveClass": "true"},
         {"spec.data.positiveClass": "true"},

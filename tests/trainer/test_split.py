@@ -167,6 +167,60 @@ def test_a_fold_by_time_leaves_out_rows_of_the_moment_at_which_its_test_starts()
         assert times.iloc[training].max() < times.iloc[test].min()
 
 
+@pytest.mark.parametrize("gap", ["30m", "24h"])
+def test_a_gap_is_left_out_in_time_before_the_test_of_every_fold(
+    flights: pd.DataFrame, gap: str
+) -> None:
+    rows, given = rows_of(flights), spec({"validation": {"folds": 4, "gap": gap}})
+    held = split.hold_out(rows, given)
+    times = flights["at"].iloc[held.training]
+    codes = flights["late"].to_numpy(dtype=np.int64)[held.training]
+    plain = split.fold(rows, held, codes, spec({"validation": {"folds": 4}}))
+    folds = split.fold(rows, held, codes, given)
+
+    for (training, test), (_, same) in zip(folds, plain, strict=True):
+        assert times.iloc[training].max() < times.iloc[test].min() - pd.Timedelta(gap)
+        assert test.tolist() == same.tolist(), "the gap is taken from the training rows"
+
+
+def test_a_gap_that_leaves_no_row_to_train_on_is_refused(flights: pd.DataFrame) -> None:
+    rows, given = rows_of(flights), spec({"validation": {"folds": 4, "gap": "2400h"}})
+    held = split.hold_out(rows, given)
+    with pytest.raises(Refusal, match="leaves no row to train on: shorten it"):
+        split.fold(rows, held, np.arange(len(held.training)) % 2, given)
+
+
+def purging(by: str) -> recipe.Recipe:
+    return spec({"validation": {"holdout": {"by": by, "fraction": "0.2", "purgeGroups": True}}})
+
+
+def test_purged_groups_lie_on_one_side_and_are_counted() -> None:
+    frame = pd.DataFrame(
+        {
+            "at": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(range(240), unit="h"),
+            "late": [True, False] * 120,
+            "plane": [f"N{number // 13}" for number in range(240)],
+        }
+    )
+    rows = rows_of(frame)
+    held = split.hold_out(rows, purging("Time"))
+    plain = split.hold_out(rows, holding({"by": "Time", "fraction": "0.2"}))
+    planes = frame["plane"]
+
+    assert not set(planes.iloc[held.training]) & set(planes.iloc[held.holdout])
+    assert held.holdout.tolist() == plain.holdout.tolist()
+    assert held.purged == len(plain.training) - len(held.training) > 0
+
+
+def test_a_purge_that_takes_most_of_the_rows_is_refused(flights: pd.DataFrame) -> None:
+    with pytest.raises(Refusal) as caught:
+        split.hold_out(rows_of(flights), purging("Time"))
+
+    assert "960 of 960 training rows are of groups that the holdout has, more than 20%" in (
+        caught.value.message
+    )
+
+
 @pytest.mark.parametrize(("unit", "clusters"), [(Unit.DAY, 12), (Unit.GROUP, 40), (Unit.ROW, 240)])
 def test_clusters_are_days_groups_or_rows_of_the_holdout(
     flights: pd.DataFrame, unit: Unit, clusters: int

@@ -139,6 +139,10 @@ class Validation:
     fraction: float | None = 0.2
     """Share of the rows in the holdout; None where `period` says how long it is."""
     period: timedelta | None = None
+    gap: timedelta = timedelta(0)
+    """Time left out between the training and the test rows of a fold."""
+    purge_groups: bool = False
+    """Whether training rows of the holdout's groups are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,11 +376,18 @@ def _validation(
     if not by:
         by = Axis.TIME if table.timestamp else Axis.GROUP if table.groups else Axis.RANDOM
         chosen["validation.holdout.by"] = str(by)
-    if holdout.get("purgeGroups"):
+    purge = bool(holdout.get("purgeGroups"))
+    if purge and not table.groups:
         raise Refusal(
             Reason.TRAINER_FAILED,
-            "spec.validation.holdout.purgeGroups is not supported by this version of the trainer: "
-            "remove it or upgrade",
+            "`validation.holdout.purgeGroups` needs `data.groups`: name the column, or remove it",
+        )
+    gap = parse_duration(given["gap"]) if given.get("gap") else timedelta(0)
+    if gap and splitter != "TimeSeriesSplit":
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`validation.gap` is time between the rows of a fold, and `validation.splitter: "
+            f"{splitter}` keeps no order: use TimeSeriesSplit, or remove the gap",
         )
     period = parse_duration(holdout["period"]) if holdout.get("period") else None
     fraction = float(holdout["fraction"]) if holdout.get("fraction") else None
@@ -389,6 +400,8 @@ def _validation(
         by=Axis(by),
         fraction=fraction,
         period=period,
+        gap=gap,
+        purge_groups=purge,
     )
     needs_time = validation.by is Axis.TIME or splitter == "TimeSeriesSplit"
     needs_groups = validation.by is Axis.GROUP or "Group" in splitter

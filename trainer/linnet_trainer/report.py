@@ -24,6 +24,8 @@ class Facts:
     rows: int
     training: int
     holdout: int
+    purged: int
+    """Training rows that were left out for their group."""
     span: str
     """The holdout in words, such as `31 days`."""
     holdout_from: str
@@ -75,6 +77,8 @@ def params(recipe: Recipe) -> dict[str, str]:
         **_pipeline(steps),
         "validation.splitter": validation.splitter,
         "validation.folds": str(validation.folds),
+        "validation.gap": str(validation.gap or ""),
+        "validation.holdout.purgeGroups": "true" if validation.purge_groups else "",
         "validation.holdout.by": str(validation.by),
         "validation.holdout.fraction": str(validation.fraction or ""),
         "validation.holdout.period": str(validation.period or ""),
@@ -298,7 +302,8 @@ def _checklist(
         "Cross-validation": f"{len(facts.folds)} folds, {metric}: {per_fold}",
         "Stratification, or its reason": _stratification(recipe, facts),
         "Holdout": f"{facts.holdout} rows ({facts.span}) by {validation.by}, {facts.training} for "
-        f"training; digest `{facts.holdout_sha256[:16]}`; {check(Check.VALIDATION_SET)}",
+        f"training{_purged(facts)}; digest `{facts.holdout_sha256[:16]}`; "
+        f"{check(Check.VALIDATION_SET)}",
         "Overfitting": ", ".join(
             f"{name} {value:.3f} on training rows, {facts.scores.get(name, float('nan')):.3f} on "
             "the holdout"
@@ -318,6 +323,10 @@ def _checklist(
         "champion stays a version",
         "Plots": ", ".join(plots) or "no",
     }
+
+
+def _purged(facts: Facts) -> str:
+    return f" without {facts.purged} of the holdout's groups" if facts.purged else ""
 
 
 def _point_in_time(recipe: Recipe, facts: Facts) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,9 @@ from linnet_trainer.contract import Reason
 from linnet_trainer.data import Rows
 from linnet_trainer.errors import Refusal
 from linnet_trainer.recipe import Axis, Recipe, Table, Unit, Validation, render_time
+
+PURGED = 0.2
+"""`purgeGroups` that would cost a greater share of the training rows is refused."""
 
 Positions = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -39,6 +42,8 @@ class Split:
     """No training row is of this moment or later; None without `data.timestamp`."""
     fraction: float
     """Share of the rows, or of the hash space, that the holdout takes."""
+    purged: int = 0
+    """Training rows that were left out because the holdout has rows of their group."""
 
     def facts(self, columns: list[str]) -> Mapping[str, Any]:
         """Return what another job needs to tell whether this model saw its holdout."""
@@ -75,6 +80,8 @@ def hold_out(rows: Rows, recipe: Recipe) -> Split:
         trained_until=start or _after_last(times, ~held),
         fraction=validation.fraction or float(held.mean()),
     )
+    if validation.purge_groups:
+        split = _purge(split, rows.frame[table.groups])
     require_apart(rows, split)
     return split
 
@@ -116,7 +123,8 @@ def fold(
     groups = rows.frame[table.groups].iloc[split.training] if table.groups else None
     try:
         if validation.splitter == "TimeSeriesSplit":
-            found = _by_time(moments(rows.frame[table.timestamp].iloc[split.training]), folds)
+            times = moments(rows.frame[table.timestamp].iloc[split.training])
+            found = _by_time(times, folds, validation.gap)
         elif "Group" in validation.splitter:
             assert groups is not None
             found = _by_group(validation.splitter, groups, target, folds, recipe.seed)
@@ -203,6 +211,20 @@ def _chance(rows: Rows, recipe: Recipe) -> np.ndarray[Any, np.dtype[np.float64]]
     return chance
 
 
+def _purge(split: Split, groups: pd.Series) -> Split:
+    """Leave out training rows of groups that the holdout has; missing groups are one group."""
+    codes = pd.factorize(groups, use_na_sentinel=False)[0]
+    shared = np.isin(codes[split.training], codes[split.holdout])
+    if shared.mean() > PURGED:
+        raise Refusal(
+            Reason.INVALID_DATA,
+            f"`validation.holdout.purgeGroups`: {shared.sum()} of {len(shared)} training rows are "
+            f"of groups that the holdout has, more than {PURGED:.0%}: hold out `by: Group`, or "
+            "remove it and compare by a gate's `unit: Group`",
+        )
+    return replace(split, training=split.training[~shared], purged=int(shared.sum()))
+
+
 def _after_last(times: pd.Series | None, training: np.ndarray[Any, Any]) -> datetime | None:
     if times is None:
         return None
@@ -235,11 +257,18 @@ def _require_members(target: np.ndarray[Any, Any], folds: int) -> None:
         )
 
 
-def _by_time(times: np.ndarray[Any, Any], folds: int) -> list[tuple[Positions, Positions]]:
-    """Folds of rows in order of time; a moment never lies on both sides of a fold."""
+def _by_time(
+    times: np.ndarray[Any, Any], folds: int, gap: timedelta
+) -> list[tuple[Positions, Positions]]:
+    """Folds of rows in order of time; a moment never lies on both sides of a fold.
+
+    No training row lies within `gap` before the first row of its test.
+    """
     found = []
     for training, test in model_selection.TimeSeriesSplit(n_splits=folds).split(times):
-        earlier = training[times[training] < times[test[0]]]
+        earlier = training[times[training] < times[test[0]] - np.timedelta64(gap)]
+        if gap and not len(earlier):
+            raise ValueError(f"a `validation.gap` of {gap} leaves no row to train on: shorten it")
         found.append((earlier, test))
     return found
 

@@ -540,6 +540,7 @@ def _facts(
         rows=len(ready.rows),
         training=len(held.training),
         holdout=len(held.holdout),
+        purged=held.purged,
         span=_span(recipe, ready),
         holdout_from=render_time(held.start) if held.start else "",
         copies=split.count_copies(ready.rows),

@@ -338,8 +338,9 @@ class Holdout(Model):
     """Share of the rows."""
     period: Duration | None = None
     """The last so much of the window, instead of a share."""
-    purge_groups: Annotated[bool, Issue(4)] = False
-    """Whether groups of the holdout are taken out of the training rows too."""
+    purge_groups: bool = False
+    """Whether groups of the holdout are taken out of the training rows too; refused where that
+    costs more than 20 % of them."""
 
 
 class Validation(Model):
@@ -355,7 +356,7 @@ class Validation(Model):
     """How the training rows are cut into folds."""
     folds: Annotated[int, Ge(2), Le(20)] = 5
     """Number of folds."""
-    gap: Annotated[Duration, Issue(4)] = "0s"
+    gap: Duration = "0s"
     """Time left out between train and test of a fold."""
     holdout: Holdout = Holdout()
     """The rows that the model never sees and the gates are measured on."""
@@ -649,6 +650,19 @@ class TrainingJobSpec(Model):
             "!(self.validation.splitter in ['GroupKFold', 'StratifiedGroupKFold']) || "
             "has(self.data.groups)",
             "validation.splitter 'GroupKFold' and 'StratifiedGroupKFold' need data.groups",
+        ),
+        Rule(
+            "!has(self.validation) || !has(self.validation.gap) || "
+            "duration(self.validation.gap) == duration('0s') || "
+            "(has(self.validation.splitter) ? self.validation.splitter == 'TimeSeriesSplit' : "
+            f"({_has_time()}))",
+            "validation.gap is for `splitter: TimeSeriesSplit`",
+        ),
+        Rule(
+            "!has(self.validation) || !has(self.validation.holdout) || "
+            "!has(self.validation.holdout.purgeGroups) || "
+            "!self.validation.holdout.purgeGroups || has(self.data.groups)",
+            "validation.holdout.purgeGroups needs data.groups",
         ),
         Rule(
             "!has(self.task) || self.task == 'Classification' || !has(self.validation) || "

@@ -41,8 +41,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.pipeline.calibration", {"pipeline": {"calibration": "Sigmoid"}}),
         ("spec.pipeline.thresholdMetric", {"pipeline": {"thresholdMetric": "f1"}}),
         ("spec.custom", {"custom": {}}),
-        ("spec.validation.gap", {"validation": {"gap": "24h"}}),
-        ("spec.validation.holdout.purgeGroups", {"validation": {"holdout": {"purgeGroups": True}}}),
         *(
             (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
             for path, change in (
