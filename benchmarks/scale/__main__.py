@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks.scale import argo, linnet
 from benchmarks.scale.plane import Plane, plane
-from benchmarks.scale.subject import NAMESPACE, Subject
+from benchmarks.scale.subject import LOG, NAMESPACE, Subject
 from benchmarks.scale.watching import Following
 from tests.e2e.api import Api
 
@@ -105,6 +105,10 @@ def running(subject: Subject, at: Plane, folder: Path) -> Iterator[list[subproce
     found = [subject.start(at, folder)]
     try:
         yield found
+    except RuntimeError:
+        # The folder goes with the measurement, and with it what the controller has said.
+        print("\n".join((folder / LOG).read_text().splitlines()[-10:]), file=sys.stderr)
+        raise
     finally:
         found[-1].kill()
         found[-1].wait()

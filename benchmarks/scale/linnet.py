@@ -15,7 +15,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from benchmarks.scale.plane import Plane, free_port
-from benchmarks.scale.subject import NAMESPACE
+from benchmarks.scale.subject import LOG, NAMESPACE
 from benchmarks.scale.watching import Watching
 from dev.cluster import builds, paths
 from tests import definitions
@@ -120,7 +120,7 @@ class Linnet:
         lease = "/apis/coordination.k8s.io/v1/namespaces/linnet-system/leases/linnet-operator"
         with contextlib.suppress(Refused):
             Api(str(at.kubeconfig)).call("DELETE", lease)
-        with (folder / "linnet.log").open("ab") as log:
+        with (folder / LOG).open("ab") as log:
             command = [str(self._python / "python"), "-m", "linnet"]
             return subprocess.Popen(command, env=variables, stdout=log, stderr=log)
 

@@ -11,6 +11,8 @@ from benchmarks.scale.watching import Watching
 from tests.e2e.api import Api, Manifest
 
 NAMESPACE = "scale"
+LOG = "controller.log"
+"""File of a measurement's folder to which the controller writes."""
 
 
 class Subject(Protocol):

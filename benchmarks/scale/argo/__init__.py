@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scale.plane import Plane, free_port
-from benchmarks.scale.subject import NAMESPACE
+from benchmarks.scale.subject import LOG, NAMESPACE
 from benchmarks.scale.watching import Watching
 from dev.cluster import builds
 from tests.e2e.api import Api, Manifest
@@ -63,7 +63,7 @@ class ArgoRollouts:
             subprocess.run([*kubectl, *verb, *files], check=True, capture_output=True)
 
     def start(self, at: Plane, folder: Path) -> subprocess.Popen[bytes]:
-        with (folder / "argo.log").open("ab") as log:
+        with (folder / LOG).open("ab") as log:
             command = [
                 str(CONTROLLER.program("rollouts-controller")),
                 "--leader-elect=false", "--qps=400", "--burst=800",
