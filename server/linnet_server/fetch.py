@@ -219,7 +219,6 @@ def adoption_digest(folder: Path, model_file: str) -> str:
 def _check_record(wish: Wish, manifest: manifests.Manifest) -> None:
     """What a manifest says of itself must be what the registry records of the version."""
     for what, told, recorded in (
-        ("content digest", _hex(manifest.content_digest), wish.content),
         ("data digest", _hex(manifest.data_digest), wish.data),
         ("run", manifest.run_id, wish.run),
     ):

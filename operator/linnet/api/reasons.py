@@ -272,7 +272,7 @@ MEANING: Final[dict[Reason, str]] = {
     R.CHAMPION_ALIAS_TAKEN: "An older ModelDeployment owns this champion alias; this one serves without writing it. Give it another `championAlias`, or an empty one.",
     R.ROLLOUT_IN_PROGRESS: "This waits until the rollout has ended: a change of `route`, or a retraining. Wait, or send `abort`.",
     R.ABORTED: "A person ended the rollout with `abort`; the revision is rejected. Register a better version, or send `retry`.",
-    R.PROVENANCE_MISMATCH: "Files, content, data, run or signature are not what the registry records of the version, or it carries no digest and `provenance` is Required. Register the model again, or adopt it.",
+    R.PROVENANCE_MISMATCH: "Files, data, run or signature are not what the registry records of the version, or it carries no digest and `provenance` is Required. Register the model again, or adopt it.",
     R.LOAD_FAILED: "The server could not load the model. Look at the pod's log; train with the library versions of the server.",
     R.SELF_CHECK_FAILED: "The loaded model does not give the answers that were stored with it. Train with the library versions of the server.",
     R.CRASH_LOOP: "The server crashed again and again before it had traffic. Look at the pod's log.",
