@@ -14,7 +14,6 @@ REFUSED = {
     "latency": "AboveLimit",
     "minimum": "BelowThreshold",
     "overfit": "AboveLimit",
-    "reproducible": "CheckFailed",
     "schema": "Widened",
     "size": "AboveLimit",
     "validation-set": "CheckFailed",
