@@ -84,7 +84,7 @@ def test_numbers_and_three_classes_are_learned_from_public_tables(world: World) 
             place.train(name, model={"name": f"{place.model}-{name}"}, **changes)
             obj = place.is_complete(name)
         assert obj["status"]["metrics"][0]["name"] == changes["gates"][0]["metric"]
-        assert says(obj, "Registered", "True"), place.explain()
+        assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
 
 
 @beside
