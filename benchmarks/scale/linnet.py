@@ -19,7 +19,7 @@ from benchmarks.scale.subject import LOG, NAMESPACE
 from benchmarks.scale.watching import Watching
 from dev.cluster import builds, paths
 from tests import definitions
-from tests.e2e.api import Api, Manifest, Refused
+from tests.e2e.api import Api, Manifest
 
 MODELS = 10
 PARTS = ("operator", "trainer", "server", "monitor")
@@ -117,9 +117,7 @@ class Linnet:
             "LINNET_LISTEN": "127.0.0.1:0",
         }
         # A killed leader's Lease would be waited for; a short one would be lost on busy cores.
-        lease = "/apis/coordination.k8s.io/v1/namespaces/linnet-system/leases/linnet-operator"
-        with contextlib.suppress(Refused):
-            Api(str(at.kubeconfig)).call("DELETE", lease)
+        Api(str(at.kubeconfig)).delete("Lease", "linnet-system", "linnet-operator")
         with (folder / LOG).open("ab") as log:
             command = [str(self._python / "python"), "-m", "linnet"]
             return subprocess.Popen(command, env=variables, stdout=log, stderr=log)

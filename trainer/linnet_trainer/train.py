@@ -229,46 +229,62 @@ def _search(
 def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[float]]:
     """How a search judges steps: on the folds inside the training part, never on the holdout."""
     assert recipe.search is not None
-    metric, part = recipe.search.metric, ready.held.training
-    table, codes = ready.table.iloc[part], ready.target.codes[part]
-    values = ready.target.values[part]
-    folds = split.fold(ready.rows, ready.held, codes, recipe)
+    metric, folds = recipe.search.metric, _folds(recipe, ready)
 
     def scores(steps: Steps) -> Iterator[float]:
-        pipeline = fit.make_pipeline(steps, ready.inputs.features, seed=recipe.seed)
-        fit.require_imputed(steps, ready.table, pipeline)
-        for training, test in folds:
-            weight = ready.weight_of(part[training])
-            model, _ = fit.fit(pipeline, table.iloc[training], values[training], steps, weight)
-            answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
-            yield evaluate.score(metric, answers, codes[test])
+        pipeline = _pipeline(steps, ready, seed=recipe.seed)
+        for test, answers, _ in _answer_folds(pipeline, steps, ready, folds):
+            yield evaluate.score(metric, answers, ready.target.codes[test])
 
     return scores
 
 
+def _pipeline(steps: Steps, ready: Prepared, *, seed: int) -> Any:
+    """Make the unfitted pipeline, one that takes what the table lacks."""
+    pipeline = fit.make_pipeline(steps, ready.inputs.features, seed=seed)
+    fit.require_imputed(steps, ready.table, pipeline)
+    return pipeline
+
+
+def _folds(recipe: Recipe, ready: Prepared) -> list[tuple[split.Positions, split.Positions]]:
+    """The folds inside the training part, by numbers of all rows."""
+    part = ready.held.training
+    found = split.fold(ready.rows, ready.held, ready.target.codes[part], recipe)
+    return [(part[training], part[test]) for training, test in found]
+
+
+def _answer_folds(
+    pipeline: Any,
+    steps: Steps,
+    ready: Prepared,
+    folds: Sequence[tuple[split.Positions, split.Positions]],
+) -> Iterator[tuple[split.Positions, evaluate.Given, tuple[str, ...]]]:
+    """Fit fold by fold; yield the rows that it tests, their answers, and what the fit warned of."""
+    for training, test in folds:
+        model, warned = _fit_on(training, pipeline, steps, ready)
+        yield test, evaluate.answer(model, ready.table.iloc[test], ready.target.classes), warned
+
+
+def _fit_on(
+    rows: split.Positions, pipeline: Any, steps: Steps, ready: Prepared
+) -> tuple[Any, tuple[str, ...]]:
+    """Fit a clone of the pipeline on the rows of these numbers; return it and its warnings."""
+    table, values = ready.table.iloc[rows], ready.target.values[rows]
+    return fit.fit(pipeline, table, values, steps, ready.weight_of(rows))
+
+
 def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) -> Fitted:
     """Cross-validate inside the training part, then fit on all of it."""
-    part = ready.held.training
-    table, codes = ready.table.iloc[part], ready.target.codes[part]
-    values = ready.target.values[part]
-    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
-    fit.require_imputed(recipe.steps, ready.table, pipeline)
-    metrics = recipe.metrics
+    steps, metrics = recipe.steps, recipe.metrics
     score = np.full(len(ready.rows), np.nan)
     scores: list[Mapping[str, float]] = []
     said: tuple[str, ...] = ()
-    folds = split.fold(ready.rows, ready.held, codes, recipe)
-    for number, (training, test) in enumerate(folds, start=1):
-        model, warned = fit.fit(
-            pipeline,
-            table.iloc[training],
-            values[training],
-            recipe.steps,
-            ready.weight_of(part[training]),
-        )
-        answers = evaluate.answer(model, table.iloc[test], ready.target.classes)
-        score[part[test]] = evaluate.signal(answers)
-        found = evaluate.score_all(metrics, answers, codes[test])
+    pipeline = _pipeline(steps, ready, seed=recipe.seed)
+    folds = _folds(recipe, ready)
+    answered = _answer_folds(pipeline, steps, ready, folds)
+    for number, (test, answers, warned) in enumerate(answered, start=1):
+        score[test] = evaluate.signal(answers)
+        found = evaluate.score_all(metrics, answers, ready.target.codes[test])
         scores.append(found)
         said += warned
         tracker.log_metrics({f"fold_{key}": value for key, value in found.items()}, step=number)
@@ -279,7 +295,7 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
             percent=25 + 40 * number // len(folds),
         )
     tracker.log_metrics(_spread(scores))
-    model, warned = fit.fit(pipeline, table, values, recipe.steps, ready.weight_of(part))
+    model, warned = _fit_on(ready.held.training, pipeline, steps, ready)
     for line in dict.fromkeys(said + warned):
         say(f"warning while fitting: {line}")
     return Fitted(
@@ -452,13 +468,7 @@ def _fit_again(
     part = held.training[: max(2, int(share * len(held.training)))]
     begun = time.monotonic()
     pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
-    model, _ = fit.fit(
-        pipeline,
-        ready.table.iloc[part],
-        target.values[part],
-        recipe.steps,
-        ready.weight_of(part),
-    )
+    model, _ = _fit_on(part, pipeline, recipe.steps, ready)
     seconds = time.monotonic() - begun
     answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes)
     scores = evaluate.score_all(recipe.metrics, answers, target.codes[held.holdout])

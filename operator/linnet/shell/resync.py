@@ -30,7 +30,8 @@ async def once(world: World, watcher: Watcher) -> None:
             except (Unavailable, Rejected, Missing) as error:
                 LOG.warning("%s could not be listed: %s", kind, error)
                 complete &= not isinstance(error, Unavailable)
-    world.routes = tuple(routes)
+    # Ordered here once, and not in every pass over a route.
+    world.routes = tuple(sorted(routes, key=lambda route: route.age))
     world.models.forget(world.cache.models())
     world.synced |= complete
 

@@ -39,7 +39,7 @@ class World:
     queries: QuerySource | None = None
     """Prometheus, where the settings name one."""
     routes: tuple[RouteView, ...] = ()
-    """The HTTPRoutes of everybody, as the last resync has listed them."""
+    """The HTTPRoutes of everybody, oldest first, as the last resync has listed them."""
     foreign: dict[Key, str] = field(default_factory=dict)
     """Objects of our name that are not ours, by the key of ours."""
     problems: dict[Key, dict[str, str]] = field(default_factory=dict)

@@ -86,13 +86,5 @@ def history(status: Status, why: str, now: datetime) -> tuple[HistoryEntry, ...]
     held, previous = status.holdback, status.previous
     if held is None or held.since is None or previous is None or not traffic.held_back(status):
         return status.history
-    entry = HistoryEntry(
-        version=previous.version,
-        revision=previous.revision,
-        from_=held.since,
-        to=format_time(now),
-        max_weight=held.percent,
-        decided_by=DecidedBy.PROBATION,
-        message=f"{held.percent} % were held back until {why}",
-    )
-    return (entry, *status.history)[: records.HISTORY]
+    share, message = (held.since, held.percent), f"{held.percent} % were held back until {why}"
+    return records.ended(previous, status.history, share, DecidedBy.PROBATION, message, now)

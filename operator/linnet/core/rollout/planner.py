@@ -36,7 +36,6 @@ from linnet.api.requests import Request, RequestVerb
 from linnet.api.shared import (
     RequestOutcome,
     RequestStatus,
-    cut,
     format_time,
     parse_time,
 )
@@ -477,16 +476,8 @@ def _tried(
     candidate, step = status.candidate, status.step
     if candidate is None or step is None:
         return status.history
-    entry = HistoryEntry(
-        version=candidate.version,
-        revision=candidate.revision,
-        from_=candidate.since,
-        to=format_time(now),
-        max_weight=step.weight or 0,
-        decided_by=decided_by,
-        message=cut(message, 1024),
-    )
-    return (entry, *status.history)[: records.HISTORY]
+    share = (candidate.since, step.weight or 0)
+    return records.ended(candidate, status.history, share, decided_by, message, now)
 
 
 def choose_candidate(seen: Observation, status: Status, now: datetime) -> Status:

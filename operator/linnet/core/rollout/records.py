@@ -94,6 +94,28 @@ def closed(status: Status, revision: str, now: datetime) -> tuple[HistoryEntry, 
     )
 
 
+def ended(
+    arm: Arm,
+    history: tuple[HistoryEntry, ...],
+    share: tuple[str | None, int],
+    by: DecidedBy,
+    message: str,
+    now: datetime,
+) -> tuple[HistoryEntry, ...]:
+    """History with a revision that had a share until now: since when, and how many percent."""
+    since, percent = share
+    entry = HistoryEntry(
+        version=arm.version,
+        revision=arm.revision,
+        from_=since,
+        to=format_time(now),
+        max_weight=percent,
+        decided_by=by,
+        message=cut(message, MESSAGE),
+    )
+    return (entry, *history)[:HISTORY]
+
+
 def began(
     arm: Arm, history: tuple[HistoryEntry, ...], by: DecidedBy, message: str, now: datetime
 ) -> tuple[HistoryEntry, ...]:

@@ -298,6 +298,11 @@ class RouteView:
     prefixes: frozenset[str]
     """Paths under which it takes every request, whatever else it says."""
 
+    @property
+    def age(self) -> tuple[str, str, str]:
+        """What Gateway API orders routes by: the least one goes before all others."""
+        return (self.created, self.namespace, self.name)
+
 
 def read_matches(route: Manifest) -> RouteView:
     """What an HTTPRoute asks for."""
@@ -333,12 +338,11 @@ def older_twin(route: Manifest, others: Sequence[RouteView]) -> str:
     """The route that gets the requests that ours asks for too, by the rule of Gateway API, or "".
 
     Of two routes with the same match the older one gets all requests, silently; of two that are
-    equally old the one that comes first by name.
+    equally old the one that comes first by name. `others` come in order of their age.
     """
     ours = read_matches(route)
-    age = (ours.created, ours.namespace, ours.name)
-    for other in sorted(others, key=lambda each: (each.created, each.namespace, each.name)):
-        if (other.created, other.namespace, other.name) >= age:
+    for other in others:
+        if other.age >= ours.age:
             return ""
         same_host = other.hostnames & ours.hostnames if ours.hostnames else not other.hostnames
         if same_host and _stands_before(other, ours) and other.prefixes & ours.prefixes:
