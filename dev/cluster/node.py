@@ -24,6 +24,9 @@ DAEMONS = (
 )
 """In the order in which they start."""
 
+RESTARTS = 60.0
+"""Seconds in which a daemon that may be started again is."""
+
 
 def up() -> None:
     """Bring the node up; take over what runs of it, start afresh if its control plane does not."""
@@ -47,7 +50,7 @@ def up() -> None:
         runtime.start()
         _start_kubelet()
         _start_proxy()
-        _wait_for("kubelet", kubernetes.node_is_ready)
+        _wait_for("kubelet", kubernetes.node_is_ready, again=_start_kubelet)
 
 
 def ready() -> bool:
@@ -236,11 +239,24 @@ def _start(name: str, *flags: str) -> None:
     processes.start(name, [str(builds.NODE.program(name)), *flags], path=str(builds.NODE.folder))
 
 
-def _wait_for(daemon: str, condition: Callable[[], bool], *, patience: float = 180) -> None:
-    deadline = time.monotonic() + patience
+def _wait_for(
+    daemon: str,
+    condition: Callable[[], bool],
+    *,
+    patience: float = 180,
+    again: Callable[[], None] | None = None,
+) -> None:
+    """Wait for a daemon; start one that ended again if it may be, as systemd would, for a while.
+
+    The kubelet ends when it comes before containerd's side of it, which is ready some time after
+    containerd answers its own client and has no client of its own here to ask.
+    """
+    begun = time.monotonic()
     while not condition():
         if not processes.alive(daemon):
-            raise console.Failure(f"{daemon} ended:\n{processes.tail(daemon)}")
-        if time.monotonic() > deadline:
+            if again is None or time.monotonic() - begun > RESTARTS:
+                raise console.Failure(f"{daemon} ended:\n{processes.tail(daemon)}")
+            again()
+        if time.monotonic() - begun > patience:
             raise console.Failure(f"{daemon} is not ready:\n{processes.tail(daemon)}")
         time.sleep(0.3)
