@@ -270,8 +270,7 @@ def test_another_recipe_is_another_job() -> None:
 
 def test_sentences_of_failures() -> None:
     def says(**changes: Any) -> str:
-        found = policy.failure(replace(BASE, **changes))
-        return found.message if found is not None else ""
+        return policy.failure(replace(BASE, **changes)).message
 
     assert says(job=job("Failed", "DeadlineExceeded")) == (
         "the training ran longer than 600 s: raise `spec.activeDeadlineSeconds` in a new "
@@ -283,7 +282,9 @@ def test_sentences_of_failures() -> None:
     assert says(job=job("Failed", "PodFailurePolicy")) == (
         "the trainer failed: see the log of its pod"
     )
-    assert says(job=job("Complete")) == ""
+    assert says(job=job("Complete")) == (
+        "the trainer ended without a result: see the log of its pod"
+    )
 
 
 @pytest.mark.parametrize(

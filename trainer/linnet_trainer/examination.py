@@ -17,9 +17,9 @@ import pandas as pd
 
 from linnet_trainer import champion, checks, contract, data, evaluate, gates, leakage, limits, split
 from linnet_trainer.checks import Finding
-from linnet_trainer.contract import Gate, GateReason, Reason
+from linnet_trainer.contract import Check, Gate, GateReason, Reason
 from linnet_trainer.errors import Refusal
-from linnet_trainer.recipe import Check, GateSpec, Limited, Recipe
+from linnet_trainer.recipe import GateSpec, Limited, Recipe
 from linnet_trainer.targets import Target
 
 

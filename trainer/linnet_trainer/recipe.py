@@ -54,16 +54,6 @@ class Unit(StrEnum):
     ROW = "Row"
 
 
-class Check(StrEnum):
-    """What is checked of every job, whether or not a gate asks for it."""
-
-    LEAKAGE = "Leakage"
-    IMBALANCE = "Imbalance"
-    VALIDATION_SET = "ValidationSet"
-    SCHEMA = "Schema"
-    REPRODUCIBLE = "Reproducible"
-
-
 class Limited(StrEnum):
     """What a gate sets a greatest value for, by the gate's field in the spec."""
 
@@ -313,6 +303,12 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
 
 
 def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
+    if spec.get("custom") is not None:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "`spec.custom` is for a program of your own, and Linnet's trainer was started: name "
+            "yours in `custom.command`, or use `pipeline` or `module`",
+        )
     task = spec.get("task") or Task.CLASSIFICATION
     if task not in set(Task):
         known = " or ".join(f"'{each}'" for each in Task)
@@ -320,9 +316,8 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             Reason.TARGET_NOT_SUPPORTED,
             f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
-    later = [field for field in ("custom",) if spec.get(field)]
     data = spec["data"]
-    later += [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
+    later = [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
     pipeline = spec.get("pipeline") or {}
     if pipeline.get("thresholdMetric"):
         later.append("pipeline.thresholdMetric")

@@ -11,9 +11,18 @@ from typing import Any
 
 from linnet_trainer import manifest
 from linnet_trainer.card import Section
-from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
+from linnet_trainer.contract import (
+    METRICS,
+    Check,
+    Gate,
+    GateReason,
+    Metric,
+    Outcome,
+    Reason,
+    Result,
+)
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Check, GateSpec, Recipe, Steps, render_time
+from linnet_trainer.recipe import GateSpec, Recipe, Steps, render_time
 from linnet_trainer.search import Search
 
 

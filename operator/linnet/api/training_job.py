@@ -303,7 +303,7 @@ Arguments: TypeAlias = Annotated[tuple[Text1024, ...], MaxLen(32)]
 
 
 class Custom(Model):
-    """Your own trainer image, which keeps the contract of Linnet's."""
+    """A program of your own, in `template.image`, that keeps the contract of Linnet's trainer."""
 
     command: Annotated[Arguments | None, Computed("the image's")] = None
     """Command of the container."""
@@ -734,8 +734,8 @@ class TrainingJobSpec(Model):
     """Columns, preprocessing and an estimator, put together by Linnet."""
     module: Module | None = None
     """A pipeline from your own code."""
-    custom: Annotated[Custom | None, Issue(4)] = None
-    """Your own trainer image."""
+    custom: Custom | None = None
+    """A program of your own in place of Linnet's trainer."""
     validation: Validation = Validation()
     """How the model is judged before anybody trusts it."""
     search: Search | None = None

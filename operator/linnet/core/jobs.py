@@ -70,7 +70,7 @@ def make_pod(
     settings: Settings,
     *,
     name: str,
-    command: str,
+    program: Manifest,
     environment: Mapping[str, str],
     resources: Manifest,
     secret: str,
@@ -90,7 +90,7 @@ def make_pod(
         template: the user's part.
         settings: the operator's.
         name: of the container.
-        command: of its program.
+        program: `command` and `args` of the container, where they are not the image's.
         environment: variables besides those of the settings.
         resources: of the container.
         secret: credentials, which may be absent.
@@ -109,7 +109,7 @@ def make_pod(
         "name": name,
         "image": template.image or settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": [command],
+        **program,
         "env": [
             *pods.environment({**settings.pod_environment, **environment}, template),
             *pods.secret_variables(secret_environment or {}),

@@ -118,7 +118,7 @@ def _pod_template(seen: Observation, slot: datetime) -> Manifest:
         template,
         seen.settings,
         name="check",
-        command="check",
+        program={"args": ["check"]},
         environment=environment,
         resources=pods.resources(template, DEFAULT_RESOURCES),
         secret=seen.spec.credentials_secret_name,
