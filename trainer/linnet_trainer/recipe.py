@@ -76,6 +76,8 @@ class Table:
     weight: str = ""
     row_id: str = ""
     """Column that tells rows apart; all columns do if empty."""
+    dictionary: str = ""
+    """Where the data dictionary lies, if there is one."""
     start: datetime | None = None
     """First moment of the window, inclusive."""
     until: datetime | None = None
@@ -149,7 +151,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSpec:
-    """One gate: a minimum, a comparison with the champion, a limit, or the columns."""
+    """One gate: a minimum, a comparison with the champion, a limit, or one on the columns."""
 
     name: str
     metric: str = ""
@@ -157,6 +159,8 @@ class GateSpec:
     limit: Limit | None = None
     new_columns: tuple[str, ...] | None = None
     """With `schema`, the columns that the model may ask for although the champion does not."""
+    documented: bool = False
+    """Whether every column in use must stand in the data dictionary."""
     champion: bool = False
     margin: float = 0.02
     confidence: float = 0.95
@@ -346,6 +350,7 @@ def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Tab
         positive=data.get("positiveClass") or "",
         weight=data.get("weight") or "",
         row_id=data.get("rowId") or "",
+        dictionary=(data.get("dictionary") or {}).get("uri") or "",
         start=start,
         until=until,
     )
@@ -447,10 +452,18 @@ def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, s
     if gate.get("schema") is not None:
         allowed = tuple(gate["schema"].get("allowNewColumns") or ())
         return GateSpec(name=name, new_columns=allowed)
+    if gate.get("documented") is not None:
+        if not table.dictionary:
+            raise Refusal(
+                Reason.TRAINER_FAILED,
+                f"gates '{name}': `documented` needs `data.dictionary`: say where it lies",
+            )
+        return GateSpec(name=name, documented=True)
     if limit := _limit(gate):
         return GateSpec(name=name, metric=gate.get("metric") or "", limit=limit)
     if not gate.get("minimum") and not gate.get("notWorseThan"):
-        known = ", ".join(f"`{each}`" for each in ("minimum", "notWorseThan", "schema", *Limited))
+        kinds = ("minimum", "notWorseThan", "schema", "documented", *Limited)
+        known = ", ".join(f"`{each}`" for each in kinds)
         raise Refusal(
             Reason.TRAINER_FAILED,
             f"spec.gates '{name}' is not supported by this version of the trainer: it knows "

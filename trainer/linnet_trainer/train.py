@@ -19,6 +19,7 @@ from linnet_trainer import (
     comparison,
     contract,
     data,
+    dictionary,
     evaluate,
     examination,
     fit,
@@ -54,6 +55,7 @@ class Prepared:
     timestamp: str
     weight: np.ndarray[Any, np.dtype[np.float64]] | None
     """The weight of all rows, if the spec names a column of them."""
+    dictionary: dictionary.Dictionary
 
     def weight_of(self, rows: split.Positions) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         """Return the weights of the rows of these numbers."""
@@ -166,6 +168,7 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         sha256=data.digest(rows.frame[used]),
         timestamp=given.timestamp,
         weight=weights.read(rows.frame[given.weight], given.weight) if given.weight else None,
+        dictionary=dictionary.read(given.dictionary),
     )
 
 
@@ -204,6 +207,8 @@ def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
         "until": render_time(times.max()) if times is not None else "",
     }
     tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
+    if ready.dictionary.uri:
+        tracker.log_text(dictionary.render(ready.dictionary), "dictionary.json")
     tracker.log_text(report.environment(), "environment.json")
 
 
@@ -345,6 +350,7 @@ def _evaluate(
             features=ready.inputs.features,
             table=ready.table,
             times=ready.times,
+            dictionary=ready.dictionary,
             answers=answers,
             scores=scores,
             training_scores=training,
@@ -562,6 +568,7 @@ def _facts(
                 "type": feature.type,
                 "source": feature.source,
                 "nullable": bool(table[feature.name].isna().any()),
+                "description": ready.dictionary.descriptions.get(feature.name, ""),
             }
             for feature in ready.inputs.features
         ],

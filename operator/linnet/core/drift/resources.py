@@ -125,7 +125,7 @@ def _pod_template(seen: Observation, slot: datetime) -> Manifest:
         config_map=names.check(seen.name, slot),
         spec_path=contract.SPEC_PATH,
         work_dir=contract.WORK_DIR,
-        uri=table.uri if table is not None else "",
+        uris=[table.uri] if table is not None else [],
         own_labels=pods.own_labels(labels.CHECK, labels.DRIFT_POLICY, seen.name),
         annotations={},
     )

@@ -180,7 +180,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "OMP_WAIT_POLICY": "PASSIVE",
         **_study_environment(seen, full_hash),
     }
-    table = seen.spec.data.table
+    data = seen.spec.data
     return jobs.make_pod(
         template,
         seen.settings,
@@ -192,7 +192,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         config_map=names.training(seen.name, full_hash),
         spec_path=contract.SPEC_PATH,
         work_dir=contract.WORK_DIR,
-        uri=table.uri if table is not None else "",
+        uris=[source.uri for source in (data.table, data.dictionary) if source is not None],
         own_labels=pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
         annotations={labels.MODEL: seen.spec.model.name},
         secret_environment=_study_secret(seen.spec),
