@@ -38,8 +38,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
-        ("spec.pipeline.calibration", {"pipeline": {"calibration": "Sigmoid"}}),
-        ("spec.pipeline.thresholdMetric", {"pipeline": {"thresholdMetric": "f1"}}),
         ("spec.custom", {"custom": {}}),
         *(
             (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
