@@ -16,6 +16,8 @@ import pandas
 import sklearn
 import skops.io
 from sklearn.base import is_classifier, is_regressor
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline
 
 from linnet_server import contract, manifests, trust
 from linnet_server.batching import Predictions
@@ -25,6 +27,8 @@ TOLERANCE = 1e-9
 """How far a probability may lie from the sample's: room for another BLAS, not for another model."""
 
 Row = Sequence[Any]
+
+_DECIDING = (FixedThresholdClassifier, TunedThresholdClassifierCV)
 
 
 class LoadFailed(Exception):
@@ -47,6 +51,8 @@ class Model:
         """Index of the positive class; None for more than two classes and for regression."""
         self._estimator = estimator
         self._threshold = manifest.threshold
+        # A model that Linnet did not train has no threshold in its manifest, but may in itself.
+        self._decides = isinstance(_last(estimator), _DECIDING)
         fitted = getattr(estimator, "feature_names_in_", None)
         self._names = None if fitted is None else [str(name) for name in fitted]
         known = {column.name: index for index, column in enumerate(self.columns)}
@@ -82,10 +88,7 @@ class Model:
         return Predictions(self._labels(table, scores), scores.tolist())
 
     def _labels(self, table: Any, scores: Any) -> list[Any]:
-        if type(self._estimator).__name__.endswith("ThresholdClassifier") or hasattr(
-            self._estimator, "best_threshold_"
-        ):
-            # The threshold is inside the estimator.
+        if self._threshold is None and self._decides:
             return [_plain(value) for value in self._estimator.predict(table)]
         if self.positive is not None and self._threshold not in (None, 0.5):
             positive = scores[:, self.positive] >= self._threshold
@@ -123,6 +126,17 @@ def _cells(cells: Sequence[Any], kind: str) -> Any:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, numpy.generic) else value
+
+
+def _last(estimator: Any) -> Any:
+    """What answers in the end: the last step of a pipeline, the best estimator of a search."""
+    while True:
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return estimator
 
 
 def _task_of(estimator: Any) -> str:

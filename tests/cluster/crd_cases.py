@@ -312,6 +312,16 @@ TRAINING = [
         {"spec.data.positiveClass": "true"},
     ),
     training(
+        "pipeline.calibration is for `task: Classification`",
+        {"spec.task": "Regression", "spec.pipeline.calibration": "Sigmoid"},
+        {"spec.task": "Regression", "spec.pipeline.calibration": "None"},
+    ),
+    training(
+        "pipeline.thresholdMetric is for `task: Classification`",
+        {"spec.task": "Regression", "spec.pipeline.thresholdMetric": "f1"},
+        {"spec.pipeline.thresholdMetric": "f1", "spec.pipeline.calibration": "Isotonic"},
+    ),
+    training(
         "validation.splitter 'StratifiedKFold' and 'StratifiedGroupKFold' are for "
         "`task: Classification`",
         {"spec.task": "Regression", "spec.validation.splitter": "StratifiedKFold"},

@@ -11,7 +11,9 @@ import skops.io
 from linnet_server import model as models
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from server.conftest import NAMES, fitted, flights, rows_of, write_manifest, write_model_json
 
@@ -151,6 +153,22 @@ def test_a_threshold_moves_the_label_and_not_the_probability(tmp_path: Path) -> 
     scores = estimator.predict_proba(table)[:, 1]
     assert answers.labels == (scores >= 0.9).tolist()
     assert answers.labels != estimator.predict(table).tolist()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_threshold_inside_a_model_of_another_trainer_decides(
+    tmp_path: Path, nested: bool
+) -> None:
+    table, late = draw()
+    estimator: Any = FixedThresholdClassifier(LogisticRegression(), threshold=0.9)
+    if nested:
+        estimator = Pipeline([("scaler", StandardScaler()), ("model", estimator)])
+    estimator.fit(table, late)
+    folder = dumped(tmp_path / "model", estimator, columns=NUMBERS, threshold=None)
+    answers = models.load(folder).predict(table.tolist())
+    scores = estimator.predict_proba(table)[:, 1]
+    assert answers.labels == (scores >= 0.9).tolist()
+    assert answers.labels != (scores >= 0.5).tolist()
 
 
 def test_text_classes_come_back_as_text(tmp_path: Path) -> None:

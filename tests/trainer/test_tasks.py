@@ -198,7 +198,7 @@ def test_a_rare_class_of_three_wants_a_minimum_that_the_commonest_answer_misses(
 def test_the_classes_of_a_manifest_are_in_the_fitted_models_order() -> None:
     target = targets.Target(classes=("no", "late"), type="string", codes=np.array([0, 1]))
 
-    assert manifest._answered(target) == {
+    assert manifest._answered(target, None) == {
         "classes": ["late", "no"],
         "classType": "string",
         "positiveClass": "late",

@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from linnet_trainer import thresholds
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 from linnet_trainer.targets import Kind, kind_of
@@ -115,7 +116,7 @@ Given: TypeAlias = Answers | Numbers
 
 
 def answer(model: Any, inputs: Any, classes: tuple[Any, ...]) -> Given:
-    """Let a fitted model answer all rows of `inputs`.
+    """Let a fitted model answer all rows of `inputs`, at its threshold if it has one.
 
     `classes` are the model's by code, empty for a regressor. A class that the model was not fitted
     on has probability 0.
@@ -128,9 +129,14 @@ def answer(model: Any, inputs: Any, classes: tuple[Any, ...]) -> Given:
         if not classes:
             return Numbers(label=_finite(np.ravel(model.predict(inputs)), "answers"))
         given = _finite(model.predict_proba(inputs), "probabilities")
-    codes = np.array([classes.index(name) for name in model.classes_.tolist()])
+    names = model.classes_.tolist()
+    codes = np.array([classes.index(name) for name in names])
     # The likelier class, as the server answers; a few estimators' `predict` says otherwise.
     label = codes[given.argmax(axis=1)]
+    if threshold := thresholds.of(model, names):
+        positive = classes.index(threshold.positive)
+        reached = given[:, names.index(threshold.positive)] >= threshold.value
+        label = np.where(reached, positive, 1 - positive)
     probability = np.zeros((len(given), len(classes)))
     probability[:, codes] = given
     if len(classes) == 2:
@@ -185,6 +191,27 @@ def require_fit(
         example = Numbers(label=truth)
     for metric in metrics:
         score(metric, example, truth, field=field)
+
+
+def judges_labels(metric: str) -> bool:
+    """Return whether a scorer asks for labels, so that a threshold moves it."""
+    return bool(get_scorer(metric)._response_method == "predict")
+
+
+def require_labels(metric: str, classes: tuple[Any, ...], *, field: str) -> None:
+    """Refuse a metric that no threshold moves, or a target that has none; `field` names it."""
+    if len(classes) != 2:
+        raise Refusal(
+            Reason.TARGET_NOT_SUPPORTED,
+            f"`{field}: {metric}`: a threshold is for a target of two classes, this one has "
+            f"{len(classes)}: remove it",
+        )
+    if not judges_labels(metric):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`{field}: {metric}` judges probabilities, and a threshold moves labels alone: use a "
+            "scorer of labels, such as f1, balanced_accuracy or matthews_corrcoef",
+        )
 
 
 def score(

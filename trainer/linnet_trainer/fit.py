@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import sklearn
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -28,7 +29,7 @@ from sklearn.preprocessing import (
 from sklearn.utils import all_estimators, get_tags
 
 from linnet_trainer import module as modules
-from linnet_trainer import weights
+from linnet_trainer import split, weights
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -155,8 +156,12 @@ def fit(
     target: np.ndarray[Any, Any],
     steps: Steps,
     weight: np.ndarray[Any, Any] | None = None,
+    *,
+    within: split.Within | None = None,
 ) -> tuple[Pipeline, tuple[str, ...]]:
     """Fit a clone, its last step with the rows' weights; return it with the warnings that it gave.
+
+    `within` makes the folds inside these rows that calibration rests on.
 
     Raises:
         Refusal: the estimator refuses its parameters or the data.
@@ -164,7 +169,8 @@ def fit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fitted = weights.fit(sklearn.clone(pipeline), inputs, target, weight)
+            model = _calibrated(sklearn.clone(pipeline), steps, within)
+            fitted = _finished(weights.fit(model, inputs, target, weight))
         except Exception as error:
             # Whatever a module raises is its author's to mend.
             known = isinstance(error, ValueError | TypeError | ArithmeticError)
@@ -178,6 +184,24 @@ def fit(
         f"{warning.category.__name__}: {str(warning.message).splitlines()[0]}" for warning in caught
     )
     return fitted, tuple(dict.fromkeys(told))
+
+
+def _calibrated(pipeline: Pipeline, steps: Steps, within: split.Within | None) -> Any:
+    """The pipeline, or what calibrates it on the rows that each fold leaves out."""
+    if steps.calibration == "None":
+        return pipeline
+    return CalibratedClassifierCV(
+        pipeline, method=steps.calibration.lower(), cv=within, ensemble=True
+    )
+
+
+def _finished(fitted: Any) -> Pipeline:
+    """A fitted model as a pipeline, without what only the fit needed."""
+    for each in weights.parts(fitted):
+        if isinstance(getattr(each, "cv", None), split.Within):
+            # It holds the whole table.
+            each.cv = None
+    return fitted if isinstance(fitted, Pipeline) else Pipeline([("model", fitted)])
 
 
 def _unknown(name: str, known: dict[str, Any], kind: str) -> str:

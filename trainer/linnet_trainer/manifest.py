@@ -26,6 +26,7 @@ from mlflow.types import ColSpec, Schema
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from linnet_trainer import thresholds
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -120,7 +121,7 @@ def save(
             }
             for feature in features
         ],
-        **_answered(target),
+        **_answered(target, pipeline),
         "contentDigest": content,
         **facts,
         "files": {
@@ -134,13 +135,23 @@ def save(
     return sha256(blob), content
 
 
-def _answered(target: Target) -> dict[str, Any]:
+def _answered(target: Target, pipeline: Any) -> dict[str, Any]:
     """What the manifest says of a classifier's answers: classes as the fitted model has them."""
     if not target.classes:
         return {}
     found: dict[str, Any] = {"classes": list(target.ordered), "classType": target.type}
     if len(target.classes) == 2:
-        found |= {"positiveClass": target.classes[1], "threshold": 0.5}
+        threshold = thresholds.of(pipeline, target.ordered)
+        if threshold and threshold.positive != target.classes[1]:
+            raise Refusal(
+                Reason.TRAINER_FAILED,
+                f"the model's threshold is on the probability of {threshold.positive!r}, and the "
+                f"positive class is {target.classes[1]!r}: set `data.positiveClass`",
+            )
+        found |= {
+            "positiveClass": target.classes[1],
+            "threshold": threshold.value if threshold else thresholds.PLAIN,
+        }
     return found
 
 

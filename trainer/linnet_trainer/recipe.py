@@ -109,6 +109,9 @@ class Steps:
     estimator: str
     parameters: Mapping[str, Any]
     balance: str = "None"
+    calibration: str = "None"
+    threshold_metric: str = ""
+    """Scorer that the decision threshold is tuned for; without one the likelier class answers."""
     paths: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the pipeline that a search found, by path (`columns__numeric__…`)."""
     task: Task = Task.CLASSIFICATION
@@ -322,11 +325,6 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
         )
     data = spec["data"]
     later = [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
-    pipeline = spec.get("pipeline") or {}
-    if pipeline.get("thresholdMetric"):
-        later.append("pipeline.thresholdMetric")
-    if (pipeline.get("calibration") or "None") != "None":
-        later.append("pipeline.calibration")
     if later:
         names = ", ".join(f"spec.{field}" for field in sorted(later))
         message = f"{names} is not supported by this version of the trainer: remove it or upgrade"
@@ -422,6 +420,15 @@ def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
             "spec.pipeline.columns.text is not supported by this version of the trainer: "
             "remove it or upgrade",
         )
+    calibration = pipeline.get("calibration") or "None"
+    threshold_metric = pipeline.get("thresholdMetric") or ""
+    if task is not Task.CLASSIFICATION and (calibration != "None" or threshold_metric):
+        name = "thresholdMetric" if threshold_metric else "calibration"
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`pipeline.{name}` is for `task: Classification`; `task: {task}` has no "
+            "probabilities: remove it",
+        )
     return Steps(
         columns=Columns(
             numeric=tuple(columns.get("numeric") or ()),
@@ -434,6 +441,8 @@ def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
         estimator=estimator["class"],
         parameters=dict(estimator.get("parameters") or {}),
         balance=estimator.get("balance") or "None",
+        calibration=calibration,
+        threshold_metric=threshold_metric,
         task=task,
     )
 

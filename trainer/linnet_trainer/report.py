@@ -117,6 +117,8 @@ def _pipeline(steps: Steps) -> dict[str, str]:
         "pipeline.encoder": steps.encoder,
         "pipeline.estimator": steps.estimator,
         "pipeline.balance": steps.balance,
+        "pipeline.calibration": steps.calibration,
+        "pipeline.thresholdMetric": steps.threshold_metric,
     }
 
 
@@ -126,10 +128,13 @@ def _made_of(steps: Steps) -> str:
             f"what `{steps.module.entry}` of {steps.module.told} returns, kept as "
             f"`code/{steps.module.key}`; fitted on training rows only"
         )
-    return (
-        f"one scikit-learn Pipeline: imputer {steps.imputer}, scaler {steps.scaler}, "
-        f"encoder {steps.encoder}, {steps.estimator}; fitted on training rows only"
-    )
+    parts = [f"imputer {steps.imputer}", f"scaler {steps.scaler}", f"encoder {steps.encoder}"]
+    parts.append(steps.estimator)
+    if steps.calibration != "None":
+        parts.append(f"{steps.calibration} calibration")
+    if steps.threshold_metric:
+        parts.append(f"the threshold of the best {steps.threshold_metric}")
+    return f"one scikit-learn Pipeline: {', '.join(parts)}; fitted on training rows only"
 
 
 def _searched(search: Search) -> dict[str, str]:

@@ -145,6 +145,39 @@ def fold(
     return found
 
 
+class Within:
+    """The split's own folds once more, inside the rows that something is fitted on.
+
+    scikit-learn takes it for a splitter. The tables that it is given have the numbers of their rows
+    as index, so that groups, times and copies are known wherever a fit takes a part of the rows.
+    """
+
+    def __init__(self, rows: Rows, split: Split, codes: np.ndarray[Any, Any], recipe: Recipe):
+        self.rows = rows
+        self.held = split
+        self.codes = codes
+        self.recipe = recipe
+
+    def __sklearn_clone__(self) -> Within:
+        return self
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds."""
+        return self.recipe.validation.folds
+
+    def split(
+        self, X: pd.DataFrame, y: Any = None, groups: Any = None
+    ) -> list[tuple[Positions, Positions]]:
+        """Return the folds inside the rows of a table, as positions in it.
+
+        Raises:
+            Refusal: as `fold`.
+        """
+        part = np.asarray(X.index)
+        held = replace(self.held, training=part)
+        return fold(self.rows, held, self.codes[part], self.recipe)
+
+
 def cluster(rows: Rows, split: Split, table: Table, unit: Unit) -> np.ndarray[Any, Any]:
     """Return the cluster of each holdout row: its day (UTC), its group, or itself."""
     frame = rows.frame.iloc[split.holdout]

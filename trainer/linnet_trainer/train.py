@@ -29,6 +29,7 @@ from linnet_trainer import (
     report,
     split,
     targets,
+    thresholds,
     weights,
 )
 from linnet_trainer import module as modules
@@ -37,6 +38,8 @@ from linnet_trainer.errors import Refusal
 from linnet_trainer.progress import Progress, say
 from linnet_trainer.recipe import Recipe, Steps, render_time
 from linnet_trainer.registry import Tracker
+
+THRESHOLD_METRIC = "pipeline.thresholdMetric"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,8 @@ class Prepared:
     weight: np.ndarray[Any, np.dtype[np.float64]] | None
     """The weight of all rows, if the spec names a column of them."""
     dictionary: dictionary.Dictionary
+    within: split.Within
+    """The folds inside the rows that something is fitted on."""
 
     def weight_of(self, rows: split.Positions) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         """Return the weights of the rows of these numbers."""
@@ -119,6 +124,8 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = ""
     if recipe.table.weight:
         weights.require_taken(estimator, recipe.steps, recipe.table.weight)
     evaluate.require_scorers(recipe.metrics)
+    if recipe.steps.threshold_metric:
+        evaluate.require_scorers([recipe.steps.threshold_metric], field=THRESHOLD_METRIC)
     if recipe.search is not None and recipe.search.metric:
         evaluate.require_scorers([recipe.search.metric], field="search.metric")
     tracker.log_params(report.params(recipe))
@@ -130,6 +137,8 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = ""
     ready = _prepare(recipe, rows)
     recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
     evaluate.require_fit(recipe.metrics, ready.target.classes)
+    if metric := recipe.steps.threshold_metric:
+        evaluate.require_labels(metric, ready.target.classes, field=THRESHOLD_METRIC)
     _log_data(recipe, ready, tracker)
     if recipe.search is not None:
         recipe = _search(recipe, ready, tracker, progress, folder, study_url)
@@ -169,6 +178,7 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         timestamp=given.timestamp,
         weight=weights.read(rows.frame[given.weight], given.weight) if given.weight else None,
         dictionary=dictionary.read(given.dictionary),
+        within=split.Within(rows, held, target.codes, recipe),
     )
 
 
@@ -237,6 +247,9 @@ def _fold_scores(recipe: Recipe, ready: Prepared) -> Callable[[Steps], Iterator[
     metric, folds = recipe.search.metric, _folds(recipe, ready)
 
     def scores(steps: Steps) -> Iterator[float]:
+        if not evaluate.judges_labels(metric):
+            # No threshold moves such a metric, and one costs a fit per fold.
+            steps = replace(steps, threshold_metric="")
         pipeline = _pipeline(steps, ready, seed=recipe.seed)
         for test, answers, _ in _answer_folds(pipeline, steps, ready, folds):
             yield evaluate.score(metric, answers, ready.target.codes[test])
@@ -273,9 +286,26 @@ def _answer_folds(
 def _fit_on(
     rows: split.Positions, pipeline: Any, steps: Steps, ready: Prepared
 ) -> tuple[Any, tuple[str, ...]]:
-    """Fit a clone of the pipeline on the rows of these numbers; return it and its warnings."""
+    """Fit a clone of the pipeline on the rows of these numbers; return it and its warnings.
+
+    A threshold is tuned on the answers for rows that folds of these rows leave out.
+    """
     table, values = ready.table.iloc[rows], ready.target.values[rows]
-    return fit.fit(pipeline, table, values, steps, ready.weight_of(rows))
+    model, warned = fit.fit(
+        pipeline, table, values, steps, ready.weight_of(rows), within=ready.within
+    )
+    metric = steps.threshold_metric
+    if not metric:
+        return model, warned
+    folds = [(rows[training], rows[test]) for training, test in ready.within.split(table)]
+    plain = replace(steps, threshold_metric="")
+    told = [(test, given) for test, given, _ in _answer_folds(pipeline, plain, ready, folds)]
+    pooled = evaluate.Answers(probability=np.concatenate([given.probability for _, given in told]))
+    codes = ready.target.codes[np.concatenate([test for test, _ in told])]
+    threshold = thresholds.Threshold(
+        value=thresholds.tune(metric, pooled, codes), positive=ready.target.classes[1]
+    )
+    return thresholds.settle(model, threshold, table, values), warned
 
 
 def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) -> Fitted:
@@ -301,6 +331,9 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
         )
     tracker.log_metrics(_spread(scores))
     model, warned = _fit_on(ready.held.training, pipeline, steps, ready)
+    if threshold := thresholds.of(model, ready.target.ordered):
+        tracker.log_metrics({"threshold": threshold.value})
+        say(f"{threshold.positive} is answered from probability {threshold.value:.3f} on")
     for line in dict.fromkeys(said + warned):
         say(f"warning while fitting: {line}")
     return Fitted(

@@ -7,6 +7,7 @@ scikit-learn's metadata routing; with a TargetEncoder in the pipeline, where rou
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.preprocessing import TargetEncoder
 from sklearn.utils.validation import has_fit_parameter
 
@@ -62,46 +63,61 @@ def require_taken(estimator: Any, steps: Steps, name: str) -> None:
 
 
 def fit(
-    pipeline: Pipeline,
+    model: Any,
     inputs: pd.DataFrame,
     target: np.ndarray[Any, Any],
     weights: np.ndarray[Any, np.dtype[np.float64]] | None,
-) -> Pipeline:
-    """Fit `pipeline` itself, its last step with the weights, if there are any; return it."""
+) -> Any:
+    """Fit a pipeline, calibrated or not, its last step with the weights, if there are any.
+
+    It is fitted itself, and returned.
+    """
     if weights is None:
-        return pipeline.fit(inputs, target)
-    if any(isinstance(each, TargetEncoder) for each in _parts(pipeline)):
-        return by_prefix(pipeline, inputs, target, weights)
-    return by_routing(pipeline, inputs, target, weights)
+        return model.fit(inputs, target)
+    if any(isinstance(each, TargetEncoder) for each in parts(model)):
+        return by_prefix(model, inputs, target, weights)
+    return by_routing(model, inputs, target, weights)
 
 
-def by_prefix(pipeline: Pipeline, inputs: Any, target: Any, weights: Any) -> Pipeline:
-    """Fit with the weights as a parameter of the last step by its name."""
-    name = pipeline.steps[-1][0]
-    return pipeline.fit(inputs, target, **{f"{name}__sample_weight": weights})
+def by_prefix(model: Any, inputs: Any, target: Any, weights: Any) -> Any:
+    """Fit with the weights as a parameter of the last step by its name, and of calibration."""
+    if not isinstance(model, CalibratedClassifierCV):
+        name = model.steps[-1][0]
+        return model.fit(inputs, target, **{f"{name}__sample_weight": weights})
+    name = model.estimator.steps[-1][0]
+    with warnings.catch_warnings():
+        # It looks for `sample_weight` in the pipeline's `fit`, where it stands by the step's name.
+        warnings.filterwarnings("ignore", message="Since Pipeline does not appear to accept")
+        return model.fit(
+            inputs, target, sample_weight=weights, **{f"{name}__sample_weight": weights}
+        )
 
 
-def by_routing(pipeline: Pipeline, inputs: Any, target: Any, weights: Any) -> Pipeline:
-    """Fit with the weights routed to the last step; what else could take them is told not to."""
+def by_routing(model: Any, inputs: Any, target: Any, weights: Any) -> Any:
+    """Fit with the weights routed to the last step and to calibration; what else could take them is
+    told not to."""
+    calibrated = isinstance(model, CalibratedClassifierCV)
+    last = (model.estimator if calibrated else model).steps[-1][1]
+    weighted = {id(each) for each in parts(last)} | ({id(model)} if calibrated else set())
     with sklearn.config_context(enable_metadata_routing=True):
-        takers = [each for each in _parts(pipeline) if has_fit_parameter(each, "sample_weight")]
-        last = {id(each) for each in _parts(pipeline.steps[-1][1])}
+        takers = [each for each in parts(model) if has_fit_parameter(each, "sample_weight")]
         for each in takers:
-            each.set_fit_request(sample_weight=id(each) in last)
-        fitted = pipeline.fit(inputs, target, sample_weight=weights)
-    for each in _parts(fitted):
+            each.set_fit_request(sample_weight=id(each) in weighted)
+        fitted = model.fit(inputs, target, sample_weight=weights)
+    for each in parts(fitted):
         # A request says how a fit is called, not what was learned, and skops cannot store it.
         vars(each).pop("_metadata_request", None)
     return fitted
 
 
-def _parts(estimator: Any) -> Iterator[Any]:
-    """An estimator with all that are nested in it, fitted clones of a ColumnTransformer too."""
+def parts(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator with all that are nested in it, the fitted clones of some too."""
     yield estimator
     below = list(estimator.get_params(deep=False).values())
     below += [each for _, each in getattr(estimator, "steps", ())]
     below += [each[1] for each in getattr(estimator, "transformers", ())]
     below += [each[1] for each in getattr(estimator, "transformers_", ())]
+    below += [each.estimator for each in getattr(estimator, "calibrated_classifiers_", ())]
     for each in below:
         if isinstance(each, BaseEstimator):
-            yield from _parts(each)
+            yield from parts(each)

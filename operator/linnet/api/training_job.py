@@ -292,10 +292,11 @@ class Pipeline(Model):
     """What happens to the columns before the estimator."""
     estimator: Estimator
     """The estimator; there is no default, a recipe names its estimator."""
-    calibration: Annotated[Literal["None", "Sigmoid", "Isotonic"], Issue(4)] = "None"
-    """How probabilities are calibrated."""
-    threshold_metric: Annotated[Scorer | None, Issue(4)] = None
-    """Scorer that the decision threshold is tuned for, inside the folds."""
+    calibration: Literal["None", "Sigmoid", "Isotonic"] = "None"
+    """How probabilities are calibrated, inside the folds."""
+    threshold_metric: Scorer | None = None
+    """Scorer of labels that the decision threshold of a target of two classes is tuned for, inside
+    the folds and after calibration."""
 
 
 class Module(Model):
@@ -652,6 +653,16 @@ class TrainingJobSpec(Model):
         Rule(
             "!has(self.data.positiveClass) || !has(self.task) || self.task == 'Classification'",
             "data.positiveClass is for `task: Classification`",
+        ),
+        Rule(
+            "!has(self.pipeline) || !has(self.task) || self.task == 'Classification' || "
+            "!has(self.pipeline.calibration) || self.pipeline.calibration == 'None'",
+            "pipeline.calibration is for `task: Classification`",
+        ),
+        Rule(
+            "!has(self.pipeline) || !has(self.task) || self.task == 'Classification' || "
+            "!has(self.pipeline.thresholdMetric)",
+            "pipeline.thresholdMetric is for `task: Classification`",
         ),
         Rule(
             f"!has(self.data.window) || {_has_time()}",

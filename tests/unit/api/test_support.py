@@ -46,8 +46,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
-        ("spec.pipeline.calibration", {"pipeline": {"calibration": "Sigmoid"}}),
-        ("spec.pipeline.thresholdMetric", {"pipeline": {"thresholdMetric": "f1"}}),
         *(
             (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
             for path, change in (
@@ -87,7 +85,7 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.signals[0].performance", {"signals": [{"name": "a", "performance": {"metric": "f1", "minimum": "0.1"}}]}),
         ("spec.signals[0].estimatedPerformance", {"signals": [{"name": "a", "estimatedPerformance": {"metric": "f1", "maxDrop": "0.1"}}]}),
         ("spec.notify", {"notify": [{"name": "a", "urlSecretName": "b"}]}),
-        ("spec.retrain.template.spec.pipeline.thresholdMetric", {"retrain": {"template": {"spec": merged(TRAINING, {"pipeline": {"thresholdMetric": "f1"}})}}}),
+        ("spec.retrain.template.spec.data.predictionLog", {"retrain": {"template": {"spec": merged(TRAINING, {"data": {"table": None, "predictionLog": {"modelDeploymentRef": {"name": "a"}}}})}}}),
     ],
 }  # fmt: skip
 KINDS: dict[str, type[Resource]] = {kind.KIND: kind for kind in schema.KINDS}
