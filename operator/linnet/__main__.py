@@ -16,7 +16,7 @@ from linnet.adapters.mlflow import MLflowRegistry
 from linnet.adapters.pods import PodReader
 from linnet.adapters.prometheus import Prometheus
 from linnet.ports import Missing, Rejected, Unavailable
-from linnet.shell import resync, telemetry, workers
+from linnet.shell import heap, resync, telemetry, workers
 from linnet.shell.cache import Cache, Key, registered_model
 from linnet.shell.handlers import NoMemories, Watcher
 from linnet.shell.health import Health
@@ -33,6 +33,7 @@ OLDEST_WAIT = 300.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the operator until it is asked to stop."""
+    heap.configure()
     settings = parse(sys.argv[1:] if arguments is None else arguments)
     telemetry.set_up_logs(settings.log_level, settings.log_format)
     return asyncio.run(run(settings))

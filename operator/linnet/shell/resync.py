@@ -9,6 +9,7 @@ import random
 from linnet.api import labels
 from linnet.core.rollout.traffic import RouteView, read_matches
 from linnet.ports import Manifest, Missing, Rejected, Unavailable
+from linnet.shell import heap
 from linnet.shell.cache import key_of
 from linnet.shell.handlers import OURS, UNLABELLED, Watcher
 from linnet.shell.world import World
@@ -34,6 +35,7 @@ async def once(world: World, watcher: Watcher) -> None:
     world.routes = tuple(sorted(routes, key=lambda route: route.age))
     world.models.forget(world.cache.models())
     world.synced |= complete
+    heap.trim()
 
 
 async def _list(
