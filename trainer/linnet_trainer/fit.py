@@ -25,6 +25,7 @@ from sklearn.preprocessing import (
     OrdinalEncoder,
     RobustScaler,
     StandardScaler,
+    TargetEncoder,
 )
 from sklearn.utils import all_estimators, get_tags
 
@@ -161,7 +162,7 @@ def fit(
 ) -> tuple[Pipeline, tuple[str, ...]]:
     """Fit a clone, its last step with the rows' weights; return it with the warnings that it gave.
 
-    `within` makes the folds inside these rows that calibration rests on.
+    `within` makes the folds inside these rows that calibration and a TargetEncoder rest on.
 
     Raises:
         Refusal: the estimator refuses its parameters or the data.
@@ -169,7 +170,7 @@ def fit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            model = _calibrated(sklearn.clone(pipeline), steps, within)
+            model = _made_ready(sklearn.clone(pipeline), steps, within)
             fitted = _finished(weights.fit(model, inputs, target, weight))
         except Exception as error:
             # Whatever a module raises is its author's to mend.
@@ -186,8 +187,14 @@ def fit(
     return fitted, tuple(dict.fromkeys(told))
 
 
-def _calibrated(pipeline: Pipeline, steps: Steps, within: split.Within | None) -> Any:
-    """The pipeline, or what calibrates it on the rows that each fold leaves out."""
+def _made_ready(pipeline: Pipeline, steps: Steps, within: split.Within | None) -> Any:
+    """The pipeline, or what calibrates it on the rows that each fold leaves out.
+
+    A TargetEncoder encodes each row by rows of other folds.
+    """
+    for each in weights.parts(pipeline):
+        if isinstance(each, TargetEncoder) and within is not None and steps.module is None:
+            each.cv = within.cover()
     if steps.calibration == "None":
         return pipeline
     return CalibratedClassifierCV(
@@ -199,7 +206,7 @@ def _finished(fitted: Any) -> Pipeline:
     """A fitted model as a pipeline, without what only the fit needed."""
     for each in weights.parts(fitted):
         if isinstance(getattr(each, "cv", None), split.Within):
-            # It holds the whole table.
+            # It holds the whole table, and no server needs it.
             each.cv = None
     return fitted if isinstance(fitted, Pipeline) else Pipeline([("model", fitted)])
 
@@ -234,8 +241,6 @@ def _encoder(steps: Steps) -> Any:
         return OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
         )
-    raise Refusal(
-        Reason.TRAINER_FAILED,
-        f"spec.pipeline.preprocess.encoder '{steps.encoder}' is not supported by this version of "
-        "the trainer: use 'OneHotEncoder'",
-    )
+    # Whole numbers would be taken for classes, also where they are what a regression predicts.
+    kind = "continuous" if steps.task is Task.REGRESSION else "auto"
+    return TargetEncoder(target_type=kind)

@@ -122,13 +122,24 @@ def _pipeline(steps: Steps) -> dict[str, str]:
     }
 
 
-def _made_of(steps: Steps) -> str:
+_CROSSED = {
+    "TimeSeriesSplit": "blocks of time",
+    "GroupKFold": "groups",
+    "StratifiedGroupKFold": "groups",
+}
+
+
+def _made_of(recipe: Recipe) -> str:
+    steps = recipe.steps
     if steps.module is not None:
         return (
             f"what `{steps.module.entry}` of {steps.module.told} returns, kept as "
             f"`code/{steps.module.key}`; fitted on training rows only"
         )
-    parts = [f"imputer {steps.imputer}", f"scaler {steps.scaler}", f"encoder {steps.encoder}"]
+    encoder = steps.encoder
+    if encoder == "TargetEncoder":
+        encoder += f" (cross-fitted over {_CROSSED.get(recipe.validation.splitter, 'rows')})"
+    parts = [f"imputer {steps.imputer}", f"scaler {steps.scaler}", f"encoder {encoder}"]
     parts.append(steps.estimator)
     if steps.calibration != "None":
         parts.append(f"{steps.calibration} calibration")
@@ -288,7 +299,7 @@ def _checklist(
     result: Result,
     plots: Sequence[str],
 ) -> dict[str, str]:
-    validation, steps, metric = recipe.validation, recipe.steps, recipe.metrics[0]
+    validation, metric = recipe.validation, recipe.metrics[0]
     per_fold = ", ".join(f"{fold[metric]:.3f}" for fold in facts.folds if metric in fold)
     passed = {gate.name: gate for gate in gates}
 
@@ -327,7 +338,7 @@ def _checklist(
             for name, value in facts.training_scores.items()
         ),
         "Search": _search(recipe.search),
-        "Pipeline": _made_of(steps)
+        "Pipeline": _made_of(recipe)
         + (f", weighted by `{recipe.table.weight}`" if recipe.table.weight else ""),
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
         "`environment.json`",

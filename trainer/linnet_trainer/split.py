@@ -152,11 +152,24 @@ class Within:
     as index, so that groups, times and copies are known wherever a fit takes a part of the rows.
     """
 
-    def __init__(self, rows: Rows, split: Split, codes: np.ndarray[Any, Any], recipe: Recipe):
+    def __init__(
+        self,
+        rows: Rows,
+        split: Split,
+        codes: np.ndarray[Any, Any],
+        recipe: Recipe,
+        *,
+        covering: bool = False,
+    ) -> None:
         self.rows = rows
         self.held = split
         self.codes = codes
         self.recipe = recipe
+        self.covering = covering
+
+    def cover(self) -> Within:
+        """Return folds that test every row once; of a split by time, those are blocks of time."""
+        return Within(self.rows, self.held, self.codes, self.recipe, covering=True)
 
     def __sklearn_clone__(self) -> Within:
         return self
@@ -174,6 +187,9 @@ class Within:
             Refusal: as `fold`.
         """
         part = np.asarray(X.index)
+        if self.covering and self.recipe.validation.splitter == "TimeSeriesSplit":
+            times = moments(self.rows.frame[self.recipe.table.timestamp].iloc[part])
+            return _blocks(times, self.recipe.validation.folds)
         held = replace(self.held, training=part)
         return fold(self.rows, held, self.codes[part], self.recipe)
 
@@ -304,6 +320,19 @@ def _by_time(
             raise ValueError(f"a `validation.gap` of {gap} leaves no row to train on: shorten it")
         found.append((earlier, test))
     return found
+
+
+def _blocks(times: np.ndarray[Any, Any], folds: int) -> list[tuple[Positions, Positions]]:
+    """Folds that test one stretch of time each, of about as many moments; no moment is cut."""
+    moments, place = np.unique(times, return_inverse=True)
+    if len(moments) < folds:
+        raise Refusal(
+            Reason.INVALID_DATA,
+            f"`validation.folds: {folds}`: the training rows of a fold have only {len(moments)} "
+            "different times: use fewer folds",
+        )
+    block = place * folds // len(moments)
+    return [(np.flatnonzero(block != each), np.flatnonzero(block == each)) for each in range(folds)]
 
 
 def _by_group(

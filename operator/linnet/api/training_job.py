@@ -261,11 +261,8 @@ class Preprocess(Model):
     """What takes the place of missing numbers; a missing category is a category of its own."""
     scaler: Literal["StandardScaler", "RobustScaler", "MinMaxScaler", "None"] = "StandardScaler"
     """How numbers are scaled."""
-    encoder: Annotated[
-        Literal["OneHotEncoder", "OrdinalEncoder", "TargetEncoder"],
-        ValueIssue((("TargetEncoder", 4),)),
-    ] = "OneHotEncoder"
-    """How categories become numbers."""
+    encoder: Literal["OneHotEncoder", "OrdinalEncoder", "TargetEncoder"] = "OneHotEncoder"
+    """How categories become numbers; a TargetEncoder is cross-fitted inside the folds."""
 
 
 class Estimator(Model):

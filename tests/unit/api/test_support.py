@@ -45,7 +45,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
         ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
-        ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
         *(
             (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
             for path, change in (
