@@ -48,7 +48,7 @@ demo-down: ## take the demo and its operator away, keep the cluster
 bench: venv ## verdict and drift rules, checks, thousands of objects, beside the anchors; writes benchmarks/results
 	@dev/bench.sh
 
-soak: venv images ## rollouts, rollbacks and retrainings under load with pods killed at random, for an hour
+soak: venv images ## rollouts, rollbacks and retrainings under load with pods killed at random, for an hour (ROLLOUTS=100: until then)
 	@dev/test.sh soak
 
 lock: venv ## write locks/*.txt anew from pyproject.toml

@@ -87,7 +87,7 @@ for stage in "${stages[@]}"; do
       run "prometheus up" python3 -m dev.cluster prometheus &&
         run prometheus python -m pytest -q tests/e2e/prometheus.py
       ;;
-    soak) PYTHONPATH=tests run soak python -m tests.soak ;;
+    soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
     *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, soak" >&2; exit 2 ;;
   esac
 done

@@ -1,13 +1,14 @@
 """Promotions, rollbacks and retrainings in a loop under load, with pods taken away at random.
 
     LINNET_KUBECONFIG=... python -m tests.soak --minutes 60
+    LINNET_KUBECONFIG=... python -m tests.soak --rollouts 100
 
 One deployment behind the gateway takes a better version, then a bad one, then one that a drift led
 to, again and again, while the operator's pod, the gateway's controller and pods that train or check
 are killed and server pods are deleted. In the second half the operator is left alive, so that its
 memory can be seen. It ends well if every rollout ended as it should, nothing was made twice and no
-user request failed but those that a bad candidate refused. The summary is printed and written to
-benchmarks/results/.
+user request failed but those that a bad candidate refused. With `--rollouts` several deployments do
+so side by side, without retrainings. The summary is printed and written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +36,8 @@ GATEWAYS = "envoy-gateway-system"
 GROWTH = 1.25
 """How much larger the operator may be after the last round than after the first one it survived."""
 JOB = "batch.kubernetes.io/job-name"
+SIDE_BY_SIDE = 4
+"""Deployments of a run that counts rollouts: most of a rollout is waiting."""
 LONGEST = 600.0
 """Seconds that one rollout may take, with everything that is killed meanwhile."""
 
@@ -225,29 +229,52 @@ def _failures(totals: dict[str, Any], bad: set[str]) -> list[str]:
     return [*wrong, *lost]
 
 
-def soak(world: World, minutes: float, seed: int) -> dict[str, Any]:
-    """Run for so long and return the summary."""
-    summary, bad = Summary(began=_now(), seed=seed), set[str]()
-    began = time.monotonic()
-    ends = began + 60 * minutes
-    place = world.place("soak")
+@dataclass(kw_only=True)
+class Course:
+    """One deployment's way through a run, and when it ends."""
+
+    name: str
+    seed: int
+    goes_on: Callable[[], bool]
+    spares_operator: Callable[[], bool] = lambda: False
+    retrains: bool = True
+    rate: float = 25
+    """Requests per second."""
+    pause: tuple[float, float] = (10.0, 60.0)
+    """Seconds between two pods that are taken away."""
+    summary: Summary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.summary = Summary(began=_now(), seed=self.seed)
+
+    @property
+    def rollouts(self) -> int:
+        """Promotions and rollbacks by now."""
+        return self.summary.promotions + self.summary.rollbacks
+
+
+def soak(world: World, course: Course) -> dict[str, Any]:
+    """Run one deployment until its end and return the summary."""
+    summary, bad = course.summary, set[str]()
+    place = world.place(course.name)
     champion = "1"
     place.serving(server={"replicas": 2})
-    traffic = place.traffic(rate=25)
-    disturber = Disturber(place, random.Random(seed), (10.0, 60.0))
+    traffic = place.traffic(rate=course.rate)
+    disturber = Disturber(place, random.Random(course.seed), course.pause)
     disturber.start()
     try:
-        while time.monotonic() < ends:
+        while course.goes_on():
             champion = _promote(place, summary)
             bad.add(_roll_back(place, traffic, champion, summary))
-            champion = _retrain(place, summary)
+            if course.retrains:
+                champion = _retrain(place, summary)
             place.made_everything_once()
             if disturber.spare_operator:
                 summary.memory.append(_operator_mib(world))
-            disturber.spare_operator = time.monotonic() > (began + ends) / 2
+            disturber.spare_operator = course.spares_operator()
             print(
-                f"{_now()} {summary.promotions} promotions, {summary.rollbacks} rollbacks, "
-                f"{summary.retrainings} retrainings, killed {dict(disturber.killed)}, "
+                f"{_now()} {course.name}: {summary.promotions} promotions, {summary.rollbacks} "
+                f"rollbacks, {summary.retrainings} retrainings, killed {dict(disturber.killed)}, "
                 f"operator {summary.memory[-1:]} MiB",
                 flush=True,
             )
@@ -264,12 +291,57 @@ def soak(world: World, minutes: float, seed: int) -> dict[str, Any]:
     return summary.document(totals, disturber.killed)
 
 
+def for_minutes(world: World, minutes: float, seed: int) -> dict[str, Any]:
+    """One deployment that is rolled out, rolled back and retrained for so long."""
+    began = time.monotonic()
+    course = Course(
+        name="soak",
+        seed=seed,
+        goes_on=lambda: time.monotonic() < began + 60 * minutes,
+        spares_operator=lambda: time.monotonic() > began + 30 * minutes,
+    )
+    return soak(world, course)
+
+
+def for_rollouts(world: World, count: int, seed: int) -> dict[str, Any]:
+    """So many rollouts and rollbacks, by several deployments side by side."""
+    courses: list[Course] = []
+
+    def goes_on() -> bool:
+        found = [each.summary for each in courses]
+        done = sum(each.rollouts for each in courses)
+        return done < count and not any(summary.problem for summary in found)
+
+    courses.extend(
+        Course(
+            name=f"soak-{number}",
+            seed=seed + number,
+            goes_on=goes_on,
+            retrains=False,
+            rate=10,
+            pause=(10.0 * SIDE_BY_SIDE, 60.0 * SIDE_BY_SIDE),
+        )
+        for number in range(SIDE_BY_SIDE)
+    )
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        documents = list(pool.map(lambda course: soak(world, course), courses))
+    problems = [each["problem"] for each in documents if each["problem"]]
+    return {
+        "began": documents[0]["began"],
+        "ended": _now(),
+        "rollouts": sum(each.rollouts for each in courses),
+        "problem": "\n".join(problems),
+        "deployments": documents,
+    }
+
+
 def main() -> int:
     """Run as the command line says; 0 if all ended as it should."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rollouts", type=int, default=0, help="so many instead, side by side")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     chosen = parser.parse_args()
     kubeconfig = os.environ.get("LINNET_KUBECONFIG")
@@ -279,7 +351,10 @@ def main() -> int:
     try:
         with ThreadPoolExecutor(2) as pool:
             world.prepare(pool)
-            document = soak(world, chosen.minutes, chosen.seed)
+            if chosen.rollouts:
+                document = for_rollouts(world, chosen.rollouts, chosen.seed)
+            else:
+                document = for_minutes(world, chosen.minutes, chosen.seed)
     finally:
         world.uninstall()
         world.end()

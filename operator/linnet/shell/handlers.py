@@ -13,7 +13,7 @@ from typing import Any
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
-from linnet.adapters.kubernetes import PAGE, RESOURCES
+from linnet.adapters.kubernetes import RESOURCES
 from linnet.api import labels
 from linnet.shell.cache import key_of, owners_of
 from linnet.shell.world import World
@@ -31,6 +31,9 @@ CHILDREN = (
     "ControllerRevision",
     "Service",
 )
+CHUNK = 50
+"""Objects of a kind that Kopf lists at once: it lists all kinds at the same time, and decoded an
+object takes tens of KiB."""
 LONGEST_BACKOFF = 30
 
 
@@ -127,8 +130,7 @@ class Watcher:
         settings.peering.standalone = True
         settings.posting.enabled = False
         settings.persistence.diffbase_storage = NoDiffs()
-        # One list of everything would be decoded at once.
-        settings.watching.chunk_size = PAGE
+        settings.watching.chunk_size = CHUNK
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.watching.connect_timeout = 10
