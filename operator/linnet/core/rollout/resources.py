@@ -300,12 +300,19 @@ def make_autoscaler(
 
 
 def make_services(seen: Observation, revision: RevisionView) -> tuple[Manifest, ...]:
-    """One Service per kind of request, each on the port that tells the kind."""
+    """One Service per kind of request, each on the port that tells the kind.
+
+    Without a gateway nobody splits requests by them, and each costs an address, which takes the API
+    server the longer the more there are: then there is one for testers, and one for the copies that
+    a shadow step's champion sends.
+    """
+    routed = seen.spec.route is not None
+    shadows = any(step.shadow is not None for step in seen.spec.strategy.steps)
     ports = (
-        (revision.name, labels.PORT_WEIGHTED),
-        (names.mirror(revision.name), labels.PORT_MIRRORED),
-        (names.direct(revision.name), labels.PORT_DIRECT),
-        (names.cohort(revision.name), labels.PORT_COHORT),
+        (revision.name, labels.PORT_WEIGHTED, routed),
+        (names.mirror(revision.name), labels.PORT_MIRRORED, routed or shadows),
+        (names.direct(revision.name), labels.PORT_DIRECT, True),
+        (names.cohort(revision.name), labels.PORT_COHORT, routed),
     )
     return tuple(
         {
@@ -317,7 +324,8 @@ def make_services(seen: Observation, revision: RevisionView) -> tuple[Manifest, 
                 "ports": [{"name": "http", "port": labels.PORT_SERVICE, "targetPort": target}],
             },
         }
-        for name, target in ports
+        for name, target, asked in ports
+        if asked
     )
 
 
