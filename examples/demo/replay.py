@@ -195,6 +195,7 @@ class Replay:
         self._second = Tally()
         self._totals = Tally()
         self._errors: dict[str, dict[str, str]] = {}
+        self._answered: dict[str, tuple[float, float]] = {}
         self._began = time.time()
         self._free = asyncio.Semaphore(chosen.concurrency)
         self._stop = asyncio.Event()
@@ -224,11 +225,14 @@ class Replay:
                 await link.writer.wait_closed()
 
     def totals(self) -> dict[str, Any]:
-        """Return the counts of the run, and the first error text of each version and status."""
+        """Return the counts of the run, and of each version its first and last answer in seconds
+        since 1970, and the first error text of each status.
+        """
         return {
             "seconds": round(time.time() - self._began, 1),
             "in_flight": len(self._tasks),
             **self._totals.document(),
+            "answered": self._answered,
             "errors": self._errors,
         }
 
@@ -278,6 +282,8 @@ class Replay:
             version = headers.get("x-linnet-model-version", "none")
             for tally in (self._second, self._totals):
                 tally.answered(version, code)
+            moment = time.time()
+            self._answered[version] = (self._answered.get(version, (moment,))[0], moment)
             if code != "200":
                 texts = self._errors.setdefault(version, {})
                 texts.setdefault(code, answer[:300].decode("utf-8", "replace"))

@@ -104,7 +104,7 @@ TARGET = (
 )
 GATES = (
     "a gate must have exactly one of `minimum`, `notWorseThan`, `schema`, `overfit`, `fairness`, "
-    "`latency`, `size`"
+    "`latency`, `size`, `documented`"
 )
 GATE_METRIC = (
     "`metric` is required with `minimum`, `notWorseThan`, `overfit` and `fairness`, and only there"
@@ -415,6 +415,11 @@ TRAINING = [
         parameter(logInt={"min": 1, "max": 10}),
     ),
     training(GATES, gate(), gate(size={"maximum": "10Mi"})),
+    training(
+        "gates: `documented` needs data.dictionary",
+        gate(documented={}),
+        gate(documented={}) | {"spec.data.dictionary": {"uri": "s3://data/dictionary.csv"}},
+    ),
     training(
         GATES,
         gate(metric="roc_auc", minimum="0.6", overfit={"maxDrop": "0.05"}),

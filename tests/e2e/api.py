@@ -32,6 +32,7 @@ PATHS = {
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),
+    "EnvoyProxy": ("/apis/gateway.envoyproxy.io/v1alpha1", "envoyproxies"),
     "TrainingJob": ("/apis/linnet.dev/v1alpha1", "trainingjobs"),
     "ModelDeployment": ("/apis/linnet.dev/v1alpha1", "modeldeployments"),
     "DriftPolicy": ("/apis/linnet.dev/v1alpha1", "driftpolicies"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
-from .stage import beside
+from .stage import NOTES, beside
 from .world import WEIGHTS, Place, Traffic, World, condition, says
 
 
@@ -61,8 +62,10 @@ def test_a_bad_candidate_is_rolled_back_and_stays_rejected(world: World) -> None
     traffic = place.traffic(rate=20)
     champion = place.server_pods("1")
 
+    asked = time.time()
     bad = place.register("bad", digest="sha256:" + "b" * 64)
     obj = place.is_rejected(bad, "RolledBack", "regression", "traffic returned to version 1")
+    _note_times(place, traffic, bad, asked)
 
     rejected = obj["status"]["rejected"][0]
     assert (rejected["version"], rejected["reason"]) == (bad, "Regression"), rejected
@@ -109,6 +112,17 @@ def test_a_bad_candidate_is_rolled_back_and_stays_rejected(world: World) -> None
     place.route_gives_all_to("1")
     _only_the_bad_failed(traffic, {bad, again})
     assert place.server_pods("1") == champion, "the champion's pods were touched"
+
+
+def _note_times(place: Place, traffic: Traffic, bad: str, asked: float) -> None:
+    """Tell how long the alias took to bring the first request, and the decision the last one."""
+    first, last = traffic.totals()["answered"][bad]
+    event = place.has_event("serve", "RollBackDecided")
+    decided = datetime.fromisoformat(event["eventTime"]).timestamp()
+    NOTES.append(
+        f"{first - asked:.1f} s from the alias to the candidate's first answer, "
+        f"{last - decided:+.2f} s from the decision to its last"
+    )
 
 
 def _only_the_bad_failed(traffic: Traffic, bad: set[str]) -> None:

@@ -10,6 +10,7 @@ from .world import ROOT, Place, World, merge, says
 EXAMPLES = ROOT / "examples"
 FLIGHTS = "s3://data/flights"
 REFUSED = {
+    "documented": "CheckFailed",
     "fairness": "AboveLimit",
     "latency": "AboveLimit",
     "minimum": "BelowThreshold",

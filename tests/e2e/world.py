@@ -78,6 +78,7 @@ CONTAINER: Mapping[str, Any] = {
     },
     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
 }
+GATEWAY = "http://eg.envoy-gateway-system.svc"
 ONE_REQUEST_A_CONNECTION = (
     "import sys; sys.path.insert(0, '/opt/linnet/demo'); import replay; "
     "replay.REST_SECONDS = -1.0; replay.main()"
@@ -593,11 +594,13 @@ class Place:
             }
         )
 
-    def traffic(self, *, rate: float = 20, url: str = "", name: str = "traffic") -> Traffic:
-        """Send live traffic, and return when it is answered."""
+    def traffic(
+        self, *, rate: float = 20, url: str = "", gateway: str = GATEWAY, name: str = "traffic"
+    ) -> Traffic:
+        """Send live traffic to a gateway, or past it to `url`; return when it is answered."""
         arguments = [
             f"--table={self.world.table('good.parquet')}",
-            f"--url={url or 'http://eg.envoy-gateway-system.svc'}/invocations",
+            f"--url={url or gateway}/invocations",
             f"--rate={rate}",
             "--exclude=late,at,plane",
             "--max-seconds=3600",

@@ -1,4 +1,5 @@
-"""What a node would do for a scenario's pods: servers answer, checks and trainings end.
+"""What a node and a gateway would do for a scenario: servers answer, checks and trainings end,
+routes are programmed.
 
 Pods of a scenario fit no node, so they cost nothing. A server's pod is told ready at an address of
 its own on loopback, where a metrics page says what users would have had from it; a check finds a
@@ -30,16 +31,16 @@ BAD = 0.6
 TICK = 0.5
 MERGE = "application/merge-patch+json"
 _NUMBERS = itertools.count(2)
-_PAGES: dict[str, Callable[[], str]] = {}
-"""Metrics pages by address on loopback."""
+_PAGES: dict[str, Callable[[], str | None]] = {}
+"""Metrics pages by address on loopback; None where a pod does not answer."""
 
 
 class _Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = _PAGES.get(self.connection.getsockname()[0])
-        found = page is not None and self.path == server.PATH_METRICS
-        body = page().encode() if page is not None and found else b""
-        self.send_response(200 if found else 404)
+        text = page() if page is not None and self.path == server.PATH_METRICS else None
+        body = (text or "").encode()
+        self.send_response(404 if text is None else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -88,11 +89,14 @@ class Node:
     """Versions whose answers are errors."""
     works: bool = False
     """Whether pods that check and train come to their end."""
+    metrics_up: bool = True
+    """Whether the servers' pods tell their counters."""
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._trained: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
         self._thread.start()
 
     def stop(self) -> None:
@@ -105,6 +109,25 @@ class Node:
             with contextlib.suppress(Exception):
                 for pod in self.api.list("Pod", self.namespace):
                     self._look_at(pod)
+                for route in self.api.list("HTTPRoute", self.namespace):
+                    self._program(route)
+
+    def _program(self, route: Manifest) -> None:
+        """Answer a route as the Gateways that it names; a real one finds no pods on loopback."""
+        generation = route["metadata"]["generation"]
+        told = {"status": "True", "reason": "Done", "message": "", "lastTransitionTime": _now()}
+        conditions = [
+            {"type": kind, "observedGeneration": generation, **told}
+            for kind in ("Accepted", "ResolvedRefs")
+        ]
+        answers = [
+            {"parentRef": ref, "controllerName": "linnet.dev/stand-in", "conditions": conditions}
+            for ref in route["spec"]["parentRefs"]
+        ]
+        seen = (route.get("status") or {}).get("parents") or ()
+        if [each["conditions"][0]["observedGeneration"] for each in seen] != [generation]:
+            where = path("HTTPRoute", self.namespace, route["metadata"]["name"], "status")
+            self.api.call("PATCH", where, {"status": {"parents": answers}}, content=MERGE)
 
     def _look_at(self, pod: Manifest) -> None:
         labels, status = pod["metadata"].get("labels", {}), pod.get("status") or {}
@@ -120,8 +143,8 @@ class Node:
     def _serve(self, pod: Manifest) -> None:
         number = next(_NUMBERS)
         address = f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        version = pod["metadata"]["labels"]["linnet.dev/model-version"]
-        _PAGES[address] = _page_of(version in self.bad)
+        self._versions[address] = pod["metadata"]["labels"]["linnet.dev/model-version"]
+        self._begin(address)
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": _now()}
         self._say(
             pod,
@@ -132,6 +155,15 @@ class Node:
                 "conditions": [ready],
             },
         )
+
+    def restart_processes(self) -> None:
+        """Let every server's process begin anew: its counters are at 0, its start another."""
+        for address in self._versions:
+            self._begin(address)
+
+    def _begin(self, address: str) -> None:
+        page = _page_of(self._versions[address] in self.bad)
+        _PAGES[address] = lambda: page() if self.metrics_up else None
 
     def _end(self, pod: Manifest, message: str) -> None:
         container = pod["spec"]["containers"][0]

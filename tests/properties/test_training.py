@@ -32,6 +32,15 @@ def registered(*versions: str, alias: str) -> Deed:
     return deed
 
 
+CUSTOM: dict[str, Any] = {
+    **{key: value for key, value in TRAINING.items() if key != "pipeline"},
+    "custom": {},
+    "template": {"image": "me/trainer:1"},
+}
+"""A program of the user's; the one of the simulation answers the gate and no standing check."""
+WAIVERS = [{"check": check.value, "reason": "not of this story"} for check in contract.Check]
+
+
 CASES: dict[str, Case] = {
     "a training that passes": Case(complete=("True", "Completed"), version="1", alias="1"),
     "a training after others": Case(
@@ -39,6 +48,15 @@ CASES: dict[str, Case] = {
         complete=("True", "Completed"),
         version="3",
         alias="3",
+    ),
+    "a program of the user's that answers all that is asked": Case(
+        spec={**CUSTOM, "waivers": WAIVERS},
+        complete=("True", "Completed"),
+        version="1",
+        alias="1",
+    ),
+    "a program of the user's that leaves checks out": Case(
+        spec=CUSTOM, complete=("False", "InvalidResult")
     ),
     "a search over pods": Case(
         spec={
@@ -117,7 +135,15 @@ def test_a_training_ends_as_it_must_and_is_silent_then(case: Case) -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["crash", "answer lost"])
-@pytest.mark.parametrize("name", ["a training that passes", "a gate that refuses", "a deadline"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a training that passes",
+        "a gate that refuses",
+        "a deadline",
+        "a program of the user's that answers all that is asked",
+    ],
+)
 def test_a_crash_or_a_lost_answer_after_any_write_changes_no_end(name: str, lost: bool) -> None:
     expected = begin(CASES[name])
     finish(expected)
@@ -247,6 +273,30 @@ def test_a_result_with_the_hash_of_another_spec_in_the_pod_is_no_result() -> Non
         "the trainer ended without a result: see the log of its pod"
     )
     assert simulation.registry.aliases == {}
+
+
+def test_a_version_that_a_program_only_claims_moves_no_alias() -> None:
+    simulation = begin(Case(spec={**CUSTOM, "waivers": WAIVERS}, complete=("False", "")))
+    simulation._register = lambda uid: "7"  # type: ignore[method-assign]
+    finish(simulation)
+    assert simulation.condition("Complete") == ("False", "InvalidResult")
+    assert simulation.message("Complete") == (
+        "the result names version 7 of 'delays', which the registry does not have: create the "
+        "version before the result is written. Version 7 was not taken, no alias was moved to it"
+    )
+    assert simulation.registry.aliases == {}
+    simulation.stays_silent()
+
+
+def test_a_claim_waits_for_a_registry_that_is_down() -> None:
+    simulation = begin(Case(spec={**CUSTOM, "waivers": WAIVERS}, complete=("True", "")))
+    assert simulation.run(60, lambda s: bool(s.registry.versions))
+    simulation.registry.down = True
+    simulation.run(60)
+    assert not simulation.done
+    simulation.registry.down = False
+    finish(simulation)
+    assert simulation.status["version"] == "1"
 
 
 def test_a_suspended_training_starts_no_pod_and_goes_on_when_resumed() -> None:

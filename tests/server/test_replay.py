@@ -68,6 +68,8 @@ def test_rows_are_sent_at_the_rate_and_counted_by_version_and_code(
     totals = made.totals()
     assert totals["answers"] == {"7": {"200": 60}}
     assert totals["sent"] == 60
+    first, last = totals["answered"]["7"]
+    assert 1.1 < last - first < 6
     assert (totals["lost"], totals["refused"], totals["timeouts"]) == (0, 0, 0)
 
 

@@ -257,6 +257,7 @@ OURS: dict[str, Any] = {
         ({"creationTimestamp": "2026-01-03"}, {}, ""),
         ({"creationTimestamp": "2026-01-02", "name": "a"}, {}, "team/a"),
         ({"creationTimestamp": "2026-01-02", "name": "z"}, {}, ""),
+        ({"name": "delays"}, {}, ""),
         ({}, {"hostnames": ["b.example"]}, ""),
         ({}, {"hostnames": ["b.example", "a.example"]}, "team/other"),
         ({}, {"hostnames": []}, ""),

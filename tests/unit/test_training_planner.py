@@ -270,8 +270,7 @@ def test_another_recipe_is_another_job() -> None:
 
 def test_sentences_of_failures() -> None:
     def says(**changes: Any) -> str:
-        found = policy.failure(replace(BASE, **changes))
-        return found.message if found is not None else ""
+        return policy.failure(replace(BASE, **changes)).message
 
     assert says(job=job("Failed", "DeadlineExceeded")) == (
         "the training ran longer than 600 s: raise `spec.activeDeadlineSeconds` in a new "
@@ -283,7 +282,9 @@ def test_sentences_of_failures() -> None:
     assert says(job=job("Failed", "PodFailurePolicy")) == (
         "the trainer failed: see the log of its pod"
     )
-    assert says(job=job("Complete")) == ""
+    assert says(job=job("Complete")) == (
+        "the trainer ended without a result: see the log of its pod"
+    )
 
 
 @pytest.mark.parametrize(
@@ -423,6 +424,24 @@ def test_a_search_trains_while_one_of_its_pods_waits() -> None:
     assert says(pod("a", "Running"), pod("b", "Pending")) == "Training"
     assert says(pod("a", "Pending"), pod("b", "Pending")) == "Queued"
     assert says(pod("a", "Failed"), pod("b", "Pending")) == "Queued"
+
+
+def test_the_claims_of_table_and_dictionary_are_mounted_once_each() -> None:
+    def claims(table: str, dictionary: str) -> tuple[list[str], list[str]]:
+        data = {"table": {"uri": table}, "target": "late", "dictionary": {"uri": dictionary}}
+        spec = TrainingJobSpec.model_validate({**TRAINING, "data": data})
+        pod = resources.make_job(replace(BASE, spec=spec), HASH)["spec"]["template"]["spec"]
+        mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+        volumes = [each for each in pod["volumes"] if "persistentVolumeClaim" in each]
+        return (
+            [each["persistentVolumeClaim"]["claimName"] for each in volumes],
+            [mounts[each["name"]] for each in volumes],
+        )
+
+    folder = "/var/run/linnet/pvc"
+    assert claims("pvc://a/x.csv", "pvc://b/d.csv") == (["a", "b"], [f"{folder}/a", f"{folder}/b"])
+    assert claims("pvc://a/x.csv", "pvc://a/d.csv") == (["a"], [f"{folder}/a"])
+    assert claims("s3://a/x.csv", "pvc://b/d.csv") == (["b"], [f"{folder}/b"])
 
 
 def test_the_code_of_a_module_is_one_file_that_may_be_absent() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from linnet_trainer import evaluate, leakage
-from linnet_trainer.contract import Gate, GateReason
+from linnet_trainer.contract import Check, Gate, GateReason
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Axis, Check, GateSpec, Recipe
+from linnet_trainer.recipe import Axis, GateSpec, Recipe
 
 RARE = 0.2
 """Below this share of the rarer class (of more classes, less in proportion) some gate must refuse a

@@ -93,6 +93,16 @@ class Stage(StrEnum):
     REGISTERING = "Registering"
 
 
+class Check(StrEnum):
+    """What is checked of every job, whether or not a gate asks for it: the name of its gate."""
+
+    LEAKAGE = "Leakage"
+    IMBALANCE = "Imbalance"
+    VALIDATION_SET = "ValidationSet"
+    SCHEMA = "Schema"
+    REPRODUCIBLE = "Reproducible"
+
+
 class Outcome(StrEnum):
     """How a run ended."""
 
@@ -264,7 +274,9 @@ def parse(text: str) -> Result:
             for gate in values.get("gates", ())
         )
         return Result(**values)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except KeyError as error:
+        raise ValueError(f"no result document: it lacks {error}") from error
+    except (AttributeError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"no result document: {error}") from error
 
 

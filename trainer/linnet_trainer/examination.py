@@ -15,11 +15,22 @@ from typing import Any
 
 import pandas as pd
 
-from linnet_trainer import champion, checks, contract, data, evaluate, gates, leakage, limits, split
+from linnet_trainer import (
+    champion,
+    checks,
+    contract,
+    data,
+    dictionary,
+    evaluate,
+    gates,
+    leakage,
+    limits,
+    split,
+)
 from linnet_trainer.checks import Finding
-from linnet_trainer.contract import Gate, GateReason, Reason
+from linnet_trainer.contract import Check, Gate, GateReason, Reason
 from linnet_trainer.errors import Refusal
-from linnet_trainer.recipe import Check, GateSpec, Limited, Recipe
+from linnet_trainer.recipe import GateSpec, Limited, Recipe
 from linnet_trainer.targets import Target
 
 
@@ -37,6 +48,7 @@ class Case:
     table: pd.DataFrame
     """The features of all rows."""
     times: pd.Series | None
+    dictionary: dictionary.Dictionary
     answers: evaluate.Given
     """The model's answers for the holdout."""
     scores: Mapping[str, float]
@@ -114,6 +126,8 @@ def figures(found: Sequence[Finding]) -> dict[str, float]:
 def _asked(spec: GateSpec, case: Case) -> Finding:
     if spec.new_columns is not None:
         return checks.settle(Check.SCHEMA, _schema(spec, case), case.recipe.waivers)
+    if spec.documented:
+        return dictionary.judge(spec, case.dictionary, list(case.rows.frame))
     if spec.limit is not None:
         return _limited(spec, case)
     return Finding(gate=_measured(spec, case))
@@ -161,6 +175,7 @@ def _standing(case: Case) -> Iterator[Finding]:
         held,
         times=case.times,
         seed=recipe.seed,
+        later=case.dictionary.later,
     )
     classes = case.target.classes
     found = {Check.LEAKAGE: checks.leaks(signs)}

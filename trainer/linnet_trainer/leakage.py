@@ -2,12 +2,13 @@
 
 Four signs can be seen in a table: a column that gives the target away alone, a column that is the
 target's mean per category of these very rows, a column whose own time lies after the event, and
-rows that lie on both sides of the split. Each is found with its number, or not at all.
+rows that lie on both sides of the split. A fifth is told by the data dictionary: a column that is
+known only after the event. Each is found with its number, or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,7 @@ def look_for(
     *,
     times: pd.Series | None,
     seed: int,
+    later: Collection[str] = (),
 ) -> Signs:
     """Look for all signs.
 
@@ -82,6 +84,7 @@ def look_for(
         held: training and holdout rows.
         times: when each row's event was, if the table says it.
         seed: decides which rows are looked at where there are many.
+        later: columns that are known only after the event, as the data dictionary says.
     """
     part = _sample(held.training, target, seed)
     alone = dict(_alone(table.iloc[part], features, target[part], seed))
@@ -91,6 +94,11 @@ def look_for(
         f"'{name}' alone gives the target away ({worth} {score:.3f})"
         for name, score in alone.items()
         if score >= GIVEN_AWAY
+    ]
+    sentences += [
+        f"'{feature.name}' is known only after the event, says the data dictionary"
+        for feature in features
+        if feature.name in later
     ]
     for feature in features:
         if feature.type != "double" or (not numbers and len(np.unique(target)) != 2):

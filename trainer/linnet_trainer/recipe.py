@@ -54,16 +54,6 @@ class Unit(StrEnum):
     ROW = "Row"
 
 
-class Check(StrEnum):
-    """What is checked of every job, whether or not a gate asks for it."""
-
-    LEAKAGE = "Leakage"
-    IMBALANCE = "Imbalance"
-    VALIDATION_SET = "ValidationSet"
-    SCHEMA = "Schema"
-    REPRODUCIBLE = "Reproducible"
-
-
 class Limited(StrEnum):
     """What a gate sets a greatest value for, by the gate's field in the spec."""
 
@@ -86,6 +76,8 @@ class Table:
     weight: str = ""
     row_id: str = ""
     """Column that tells rows apart; all columns do if empty."""
+    dictionary: str = ""
+    """Where the data dictionary lies, if there is one."""
     start: datetime | None = None
     """First moment of the window, inclusive."""
     until: datetime | None = None
@@ -168,7 +160,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSpec:
-    """One gate: a minimum, a comparison with the champion, a limit, or the columns."""
+    """One gate: a minimum, a comparison with the champion, a limit, or one on the columns."""
 
     name: str
     metric: str = ""
@@ -176,6 +168,8 @@ class GateSpec:
     limit: Limit | None = None
     new_columns: tuple[str, ...] | None = None
     """With `schema`, the columns that the model may ask for although the champion does not."""
+    documented: bool = False
+    """Whether every column in use must stand in the data dictionary."""
     champion: bool = False
     margin: float = 0.02
     confidence: float = 0.95
@@ -322,6 +316,12 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
 
 
 def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
+    if spec.get("custom") is not None:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "`spec.custom` is for a program of your own, and Linnet's trainer was started: name "
+            "yours in `custom.command`, or use `pipeline` or `module`",
+        )
     task = spec.get("task") or Task.CLASSIFICATION
     if task not in set(Task):
         known = " or ".join(f"'{each}'" for each in Task)
@@ -329,9 +329,8 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             Reason.TARGET_NOT_SUPPORTED,
             f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
-    later = [field for field in ("custom",) if spec.get(field)]
     data = spec["data"]
-    later += [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
+    later = [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
     if later:
         names = ", ".join(f"spec.{field}" for field in sorted(later))
         message = f"{names} is not supported by this version of the trainer: remove it or upgrade"
@@ -355,6 +354,7 @@ def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Tab
         positive=data.get("positiveClass") or "",
         weight=data.get("weight") or "",
         row_id=data.get("rowId") or "",
+        dictionary=(data.get("dictionary") or {}).get("uri") or "",
         start=start,
         until=until,
     )
@@ -462,10 +462,18 @@ def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, s
     if gate.get("schema") is not None:
         allowed = tuple(gate["schema"].get("allowNewColumns") or ())
         return GateSpec(name=name, new_columns=allowed)
+    if gate.get("documented") is not None:
+        if not table.dictionary:
+            raise Refusal(
+                Reason.TRAINER_FAILED,
+                f"gates '{name}': `documented` needs `data.dictionary`: say where it lies",
+            )
+        return GateSpec(name=name, documented=True)
     if limit := _limit(gate):
         return GateSpec(name=name, metric=gate.get("metric") or "", limit=limit)
     if not gate.get("minimum") and not gate.get("notWorseThan"):
-        known = ", ".join(f"`{each}`" for each in ("minimum", "notWorseThan", "schema", *Limited))
+        kinds = ("minimum", "notWorseThan", "schema", "documented", *Limited)
+        known = ", ".join(f"`{each}`" for each in kinds)
         raise Refusal(
             Reason.TRAINER_FAILED,
             f"spec.gates '{name}' is not supported by this version of the trainer: it knows "

@@ -11,9 +11,18 @@ from typing import Any
 
 from linnet_trainer import manifest
 from linnet_trainer.card import Section
-from linnet_trainer.contract import METRICS, Gate, GateReason, Metric, Outcome, Reason, Result
+from linnet_trainer.contract import (
+    METRICS,
+    Check,
+    Gate,
+    GateReason,
+    Metric,
+    Outcome,
+    Reason,
+    Result,
+)
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import Check, GateSpec, Recipe, Steps, render_time
+from linnet_trainer.recipe import GateSpec, Recipe, Steps, render_time
 from linnet_trainer.search import Search
 
 
@@ -71,6 +80,7 @@ def params(recipe: Recipe) -> dict[str, str]:
         "data.positiveClass": table.positive,
         "data.weight": table.weight,
         "data.rowId": table.row_id,
+        "data.dictionary.uri": table.dictionary,
         "data.window.from": render_time(table.start) if table.start else "",
         "data.window.until": render_time(table.until) if table.until else "",
         "seed": str(recipe.seed),
@@ -157,6 +167,8 @@ def _searched(search: Search) -> dict[str, str]:
 def _asked(gate: GateSpec) -> str:
     if gate.new_columns is not None:
         return f"no new required columns but {', '.join(gate.new_columns) or 'none'}"
+    if gate.documented:
+        return "every column in use stands in the data dictionary"
     if gate.limit is not None:
         of = " ".join(filter(None, (gate.metric, gate.limit.of, gate.limit.column)))
         return f"{of} at most {gate.limit.told}"
@@ -314,7 +326,7 @@ def _checklist(
         "Train/serve consistency": "preprocessing and model are one artifact; "
         "`linnet/samples.json` holds answers that a server must repeat before it is ready",
         "Point in time": _point_in_time(recipe, facts),
-        "Documentation": "this card and the table of its columns; no data dictionary",
+        "Documentation": _documentation(recipe, facts),
         "Cross-validation": f"{len(facts.folds)} folds, {metric}: {per_fold}",
         "Stratification, or its reason": _stratification(recipe, facts),
         "Holdout": f"{facts.holdout} rows ({facts.span}) by {validation.by}, {facts.training} for "
@@ -339,6 +351,16 @@ def _checklist(
         "champion stays a version",
         "Plots": ", ".join(plots) or "no",
     }
+
+
+def _documentation(recipe: Recipe, facts: Facts) -> str:
+    if not recipe.table.dictionary:
+        return "this card and the table of its columns; no data dictionary"
+    described = sum(bool(column["description"]) for column in facts.columns)
+    return (
+        f"this card; {described} of {len(facts.columns)} features are described in the data "
+        f"dictionary `{recipe.table.dictionary}`, kept as `dictionary.json`"
+    )
 
 
 def _purged(facts: Facts) -> str:
@@ -403,13 +425,14 @@ def _columns(recipe: Recipe, facts: Facts) -> Section:
     return Section(
         title="Columns",
         text=tuple(told),
-        head=("column", "type", "nullable", "in the table"),
+        head=("column", "type", "nullable", "in the table", "description"),
         rows=tuple(
             (
                 str(column["name"]),
                 str(column["type"]),
                 "yes" if column["nullable"] else "no",
                 str(column["source"]),
+                str(column["description"]),
             )
             for column in facts.columns
         ),

@@ -19,6 +19,7 @@ from linnet_trainer import (
     comparison,
     contract,
     data,
+    dictionary,
     evaluate,
     examination,
     fit,
@@ -57,6 +58,7 @@ class Prepared:
     timestamp: str
     weight: np.ndarray[Any, np.dtype[np.float64]] | None
     """The weight of all rows, if the spec names a column of them."""
+    dictionary: dictionary.Dictionary
     within: split.Within
     """The folds inside the rows that something is fitted on."""
 
@@ -175,6 +177,7 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         sha256=data.digest(rows.frame[used]),
         timestamp=given.timestamp,
         weight=weights.read(rows.frame[given.weight], given.weight) if given.weight else None,
+        dictionary=dictionary.read(given.dictionary),
         within=split.Within(rows, held, target.codes, recipe),
     )
 
@@ -214,6 +217,8 @@ def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
         "until": render_time(times.max()) if times is not None else "",
     }
     tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
+    if ready.dictionary.uri:
+        tracker.log_text(dictionary.render(ready.dictionary), "dictionary.json")
     tracker.log_text(report.environment(), "environment.json")
 
 
@@ -378,6 +383,7 @@ def _evaluate(
             features=ready.inputs.features,
             table=ready.table,
             times=ready.times,
+            dictionary=ready.dictionary,
             answers=answers,
             scores=scores,
             training_scores=training,
@@ -597,6 +603,7 @@ def _facts(
                 "type": feature.type,
                 "source": feature.source,
                 "nullable": bool(table[feature.name].isna().any()),
+                "description": ready.dictionary.descriptions.get(feature.name, ""),
             }
             for feature in ready.inputs.features
         ],

@@ -22,6 +22,35 @@ CONTROLLER = builds.Group(
 )
 
 
+def install(kubeconfig: Path) -> None:
+    """Build the controller where it is not there, and create its definitions."""
+    builds.ensure(CONTROLLER)
+    told = subprocess.run(
+        ["go", "mod", "download", "-json", MODULE],
+        cwd=CONTROLLER.module, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    folder = Path(json.loads(told.stdout)["Dir"], "manifests", "crds")
+    kubectl = [str(builds.NODE.program("kubectl")), f"--kubeconfig={kubeconfig}"]
+    files = [f"--filename={file}" for file in sorted(folder.glob("*-crd.yaml"))]
+    for verb in (
+        ["apply", "--server-side"],
+        ["wait", "--for=condition=Established", "--timeout=60s"],
+    ):
+        subprocess.run([*kubectl, *verb, *files], check=True, capture_output=True)
+
+
+def start(kubeconfig: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start the controller as a process of this host."""
+    with log.open("ab") as output:
+        command = [
+            str(CONTROLLER.program("rollouts-controller")),
+            "--leader-elect=false", "--qps=400", "--burst=800",
+            f"--metricsport={free_port()}", f"--healthzPort={free_port()}",
+        ]  # fmt: skip
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+
+
 class ReplicaSets(Watching):
     """Every ReplicaSet has what it asks for."""
 
@@ -51,26 +80,10 @@ class ArgoRollouts:
     settles: float = 0.0
 
     def prepare(self, at: Plane) -> None:
-        builds.ensure(CONTROLLER)
-        told = subprocess.run(
-            ["go", "mod", "download", "-json", MODULE],
-            cwd=CONTROLLER.module, check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        folder = Path(json.loads(told.stdout)["Dir"], "manifests", "crds")
-        kubectl = [str(builds.NODE.program("kubectl")), f"--kubeconfig={at.kubeconfig}"]
-        files = [f"--filename={file}" for file in sorted(folder.glob("*-crd.yaml"))]
-        for verb in (["create"], ["wait", "--for=condition=Established", "--timeout=60s"]):
-            subprocess.run([*kubectl, *verb, *files], check=True, capture_output=True)
+        install(at.kubeconfig)
 
     def start(self, at: Plane, folder: Path) -> subprocess.Popen[bytes]:
-        with (folder / LOG).open("ab") as log:
-            command = [
-                str(CONTROLLER.program("rollouts-controller")),
-                "--leader-elect=false", "--qps=400", "--burst=800",
-                f"--metricsport={free_port()}", f"--healthzPort={free_port()}",
-            ]  # fmt: skip
-            environment = {**os.environ, "KUBECONFIG": str(at.kubeconfig)}
-            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        return start(at.kubeconfig, folder / LOG)
 
     def stop(self) -> None: ...
 

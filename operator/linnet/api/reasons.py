@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TARGET_NOT_SUPPORTED = "TargetNotSupported"
     UNKNOWN_ESTIMATOR = "UnknownEstimator"
     TRAINER_FAILED = "TrainerFailed"
+    INVALID_RESULT = "InvalidResult"
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     RETRIES_EXHAUSTED = "RetriesExhausted"
@@ -201,6 +202,7 @@ MEANING: Final[dict[Reason, str]] = {
     R.TARGET_NOT_SUPPORTED: "The target is not what the task predicts, such as texts with `task: Regression` or more than 100 classes. Choose another target or task.",
     R.UNKNOWN_ESTIMATOR: "The estimator or one of its parameters does not exist in the trainer's scikit-learn. Correct `pipeline.estimator`, in another TrainingJob.",
     R.TRAINER_FAILED: "The trainer ended with an error; the message has its last line. Look at the log of the Job's pod.",
+    R.INVALID_RESULT: "The program of `spec.custom` wrote no result document that can be believed: it cannot be read, leaves out a gate, contradicts itself, or names a version that is not its own. Correct the program as the message says, then create another TrainingJob.",
     R.OUT_OF_MEMORY: "The trainer was killed because it used more memory than its limit. Raise `template.resources.limits.memory`, or read fewer rows, in another TrainingJob.",
     R.DEADLINE_EXCEEDED: "The training took longer than `activeDeadlineSeconds`. Raise it, or give the pod more CPU, in another TrainingJob.",
     R.RETRIES_EXHAUSTED: "More pods failed than `backoffLimit` allows. Look at the log of the last pod.",
@@ -337,7 +339,7 @@ MEANING: Final[dict[Reason, str]] = {
 
 _FAILURES: Final = (
     R.GATE_REFUSED, R.INVALID_DATA, R.TARGET_NOT_SUPPORTED, R.UNKNOWN_ESTIMATOR, R.TRAINER_FAILED,
-    R.OUT_OF_MEMORY, R.DEADLINE_EXCEEDED, R.RETRIES_EXHAUSTED,
+    R.INVALID_RESULT, R.OUT_OF_MEMORY, R.DEADLINE_EXCEEDED, R.RETRIES_EXHAUSTED,
 )  # fmt: skip
 _REFUSALS: Final = (
     R.BELOW_THRESHOLD, R.ABOVE_LIMIT, R.WORSE_THAN_CHAMPION, R.UNCLEAR, R.CHAMPION_SAW_HOLDOUT,

@@ -130,6 +130,14 @@ class TableSource(Model):
     files below it. `pvc://claim/path` mounts the claim read-only."""
 
 
+class DictionarySource(Model):
+    """What is said of the columns: a table with a row per column."""
+
+    uri: Uri
+    """Parquet or CSV with the columns `column`, `description` and, if need be, `known`:
+    AfterEvent for what nobody knows when the model is asked, else BeforeEvent."""
+
+
 class FeastSource(Model):
     """Features from a Feast repository, joined as they were at the time of each row."""
 
@@ -220,6 +228,8 @@ class Data(Model):
     feature."""
     row_id: Column | None = None
     """Column that identifies a row, for copies of rows and the random holdout; never a feature."""
+    dictionary: DictionarySource | None = None
+    """The data dictionary, for the gate `documented`, the check `Leakage` and the model card."""
     window: Annotated[Window | None, Computed("all rows")] = None
     """The rows to read, by their time."""
 
@@ -301,7 +311,7 @@ Arguments: TypeAlias = Annotated[tuple[Text1024, ...], MaxLen(32)]
 
 
 class Custom(Model):
-    """Your own trainer image, which keeps the contract of Linnet's."""
+    """A program of your own, in `template.image`, that keeps the contract of Linnet's trainer."""
 
     command: Annotated[Arguments | None, Computed("the image's")] = None
     """Command of the container."""
@@ -547,14 +557,19 @@ class SizeGate(Model):
     """Greatest size of the files that are served."""
 
 
+class DocumentedGate(Model):
+    """Nothing to set."""
+
+
 class Gate(Model):
     """One thing that the model must be able to do before a version is registered."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "a gate must have exactly one of `minimum`, `notWorseThan`, `schema`, `overfit`, "
-            "`fairness`, `latency`, `size`",
+            "`fairness`, `latency`, `size`, `documented`",
             "minimum", "notWorseThan", "schema", "overfit", "fairness", "latency", "size",
+            "documented",
         ),
         Rule(
             "has(self.metric) == (has(self.minimum) || has(self.notWorseThan) || "
@@ -597,6 +612,8 @@ class Gate(Model):
     """How long one row may take."""
     size: SizeGate | None = None
     """How large the model may be."""
+    documented: DocumentedGate | None = None
+    """Every column in use must be described in `data.dictionary`."""
 
 
 class Waiver(Model):
@@ -704,6 +721,10 @@ class TrainingJobSpec(Model):
             "holdout.period is for `by: Time`",
         ),
         Rule(
+            "has(self.data.dictionary) || self.gates.all(g, !has(g.documented))",
+            "gates: `documented` needs data.dictionary",
+        ),
+        Rule(
             f"{_has_time()} || self.gates.all(g, !has(g.unit) || g.unit != 'Day')",
             "gates: `unit: Day` needs data.timestamp",
         ),
@@ -742,8 +763,8 @@ class TrainingJobSpec(Model):
     """Columns, preprocessing and an estimator, put together by Linnet."""
     module: Module | None = None
     """A pipeline from your own code."""
-    custom: Annotated[Custom | None, Issue(4)] = None
-    """Your own trainer image."""
+    custom: Custom | None = None
+    """A program of your own in place of Linnet's trainer."""
     validation: Validation = Validation()
     """How the model is judged before anybody trusts it."""
     search: Search | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,14 +70,14 @@ def make_pod(
     settings: Settings,
     *,
     name: str,
-    command: str,
+    program: Manifest,
     environment: Mapping[str, str],
     resources: Manifest,
     secret: str,
     config_map: str,
     spec_path: str,
     work_dir: str,
-    uri: str,
+    uris: Iterable[str],
     own_labels: Mapping[str, str],
     annotations: Mapping[str, str],
     secret_environment: Mapping[str, tuple[str, str]] | None = None,
@@ -90,26 +90,26 @@ def make_pod(
         template: the user's part.
         settings: the operator's.
         name: of the container.
-        command: of its program.
+        program: `command` and `args` of the container, where they are not the image's.
         environment: variables besides those of the settings.
         resources: of the container.
         secret: credentials, which may be absent.
         config_map: holds `spec.json`.
         spec_path: where the program reads it.
         work_dir: scratch.
-        uri: the table, whose claim is mounted where it names one; empty where there is none.
+        uris: of tables, whose claims are mounted where they name one.
         own_labels: ours; the user's cannot replace them.
         annotations: ours, likewise.
         secret_environment: variables that are keys of Secrets, as (Secret, key).
         module: ConfigMap and key of the user's code, which may be absent: the program says so.
         subdomain: the headless Service that gives each pod a name; empty where none does.
     """
-    claim = pods.claim_of(uri)
+    claims = pods.claims_of(uris)
     container = {
         "name": name,
         "image": template.image or settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": [command],
+        **program,
         "env": [
             *pods.environment({**settings.pod_environment, **environment}, template),
             *pods.secret_variables(secret_environment or {}),
@@ -120,7 +120,7 @@ def make_pod(
             {"name": "spec", "mountPath": spec_path.rpartition("/")[0], "readOnly": True},
             {"name": "work", "mountPath": work_dir},
             *pods.module_mounts(module, MODULE_PATH),
-            *pods.claim_mounts(claim, PVC_DIR),
+            *pods.claim_mounts(claims, PVC_DIR),
             *pods.credential_mounts(),
             *pods.common_mounts(template),
         ],
@@ -140,7 +140,7 @@ def make_pod(
                 {"name": "spec", "configMap": {"name": config_map}},
                 {"name": "work", "emptyDir": {}},
                 *pods.module_volumes(module, MODULE_PATH),
-                *pods.claim_volumes(claim),
+                *pods.claim_volumes(claims),
                 pods.credential_volume(secret),
                 *pods.common_volumes(template),
             ],

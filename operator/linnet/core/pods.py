@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -186,15 +186,26 @@ def claim_of(uri: str) -> str:
     return urlsplit(uri).netloc if uri.startswith("pvc://") else ""
 
 
-def claim_mounts(claim: str, folder: str) -> list[Manifest]:
-    """Where a table's claim is mounted, read-only."""
-    return [{"name": "table", "mountPath": f"{folder}/{claim}", "readOnly": True}] if claim else []
+def claims_of(uris: Iterable[str]) -> dict[str, str]:
+    """The claims of tables, each once, by the names of their volumes."""
+    claims = dict.fromkeys(claim for uri in uris if (claim := claim_of(uri)))
+    return {f"table-{number}": claim for number, claim in enumerate(claims)}
 
 
-def claim_volumes(claim: str) -> list[Manifest]:
-    """The volume of `claim_mounts`."""
-    source = {"claimName": claim, "readOnly": True}
-    return [{"name": "table", "persistentVolumeClaim": source}] if claim else []
+def claim_mounts(claims: Mapping[str, str], folder: str) -> list[Manifest]:
+    """Where the claims of tables are mounted, read-only."""
+    return [
+        {"name": volume, "mountPath": f"{folder}/{claim}", "readOnly": True}
+        for volume, claim in claims.items()
+    ]
+
+
+def claim_volumes(claims: Mapping[str, str]) -> list[Manifest]:
+    """The volumes of `claim_mounts`."""
+    return [
+        {"name": volume, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+        for volume, claim in claims.items()
+    ]
 
 
 def module_mounts(module: tuple[str, str] | None, path: str) -> list[Manifest]:

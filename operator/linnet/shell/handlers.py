@@ -13,7 +13,7 @@ from typing import Any
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
-from linnet.adapters.kubernetes import RESOURCES
+from linnet.adapters.kubernetes import PAGE, RESOURCES
 from linnet.api import labels
 from linnet.shell.cache import key_of, owners_of
 from linnet.shell.world import World
@@ -127,6 +127,8 @@ class Watcher:
         settings.peering.standalone = True
         settings.posting.enabled = False
         settings.persistence.diffbase_storage = NoDiffs()
+        # One list of everything would be decoded at once.
+        settings.watching.chunk_size = PAGE
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.watching.connect_timeout = 10

@@ -30,6 +30,8 @@ from linnet.core.rollout.analysis import (
     Role,
     answer_key,
 )
+from linnet.core.training import custom
+from linnet.core.training import policy as training_policy
 from linnet.core.training import resources as training_resources
 from linnet.core.training import state as training
 from linnet.ports import Missing, Rejected, Unavailable
@@ -152,7 +154,7 @@ async def _with_registry(seen: training.Observation, world: World) -> training.O
     try:
         run = await _run(seen, world)
         if status.version is None:
-            return replace(seen, run=run)
+            return await _with_claimed(replace(seen, run=run), world)
         known = await world.models.get(seen.spec.model.name, fresh=status.alias is None)
         if known.error:
             return replace(seen, run=run, registry_error=known.error)
@@ -163,6 +165,24 @@ async def _with_registry(seen: training.Observation, world: World) -> training.O
         return replace(seen, run=run, model=known.view, model_read=True)
     except (Unavailable, Rejected) as error:
         return replace(seen, registry_error=str(error))
+
+
+async def _with_claimed(seen: training.Observation, world: World) -> training.Observation:
+    """The model as it is now, where a program of the user's says that it registered a version."""
+    full_hash = seen.status.spec_hash or training_resources.spec_hash(seen)
+    adopt = seen.status.job_name is None
+    found = training_policy.document(seen, full_hash, adopt=adopt)
+    over = seen.job is None or jobs.is_over(seen.job)
+    if seen.status.result is not None or found is None or not over:
+        return seen
+    if not custom.claims(seen, found):
+        return seen
+    try:
+        # What was read for others may be older than the claim.
+        view = await world.registry.model(seen.spec.model.name)
+    except Missing:
+        view = None
+    return replace(seen, model=view, model_read=True)
 
 
 async def _run(seen: training.Observation, world: World) -> RunView | None:

@@ -338,13 +338,16 @@ def older_twin(route: Manifest, others: Sequence[RouteView]) -> str:
     """The route that gets the requests that ours asks for too, by the rule of Gateway API, or "".
 
     Of two routes with the same match the older one gets all requests, silently; of two that are
-    equally old the one that comes first by name. `others` come in order of their age.
+    equally old the one that comes first by name. `others` come in order of their age; one of our
+    own name is ours before it was made again.
     """
     ours = read_matches(route)
     for other in others:
         if other.age >= ours.age:
             return ""
         same_host = other.hostnames & ours.hostnames if ours.hostnames else not other.hostnames
+        if (other.namespace, other.name) == (ours.namespace, ours.name):
+            continue
         if same_host and _stands_before(other, ours) and other.prefixes & ours.prefixes:
             return f"{other.namespace}/{other.name}"
     return ""

@@ -47,7 +47,7 @@ from linnet.core.plan import (
     SetAlias,
 )
 from linnet.core.subset import covers
-from linnet.core.training import judgement, policy, resources
+from linnet.core.training import custom, judgement, policy, resources
 from linnet.core.training.state import Observation
 
 Status = TrainingJobStatus
@@ -123,7 +123,7 @@ def adopt_finished_run(seen: Observation, status: Status, now: datetime) -> Stat
         return status
     full_hash = resources.spec_hash(seen)
     found = policy.document(seen, full_hash, adopt=True)
-    if found is None:
+    if found is None or _unproven(seen, found) or policy.doubt(seen, found) is not None:
         return status
     return _finished(_update(status, spec_hash=full_hash), found, now)
 
@@ -145,21 +145,29 @@ def finish(seen: Observation, status: Status, now: datetime) -> Status:
     """Record the result once the Job is over, or what was wrong when it left none."""
     if status.result is not None or status.spec_hash is None:
         return status
-    if seen.job is None:
-        # Over and removed by its TTL while nobody looked: the run still says how it ended.
-        left = policy.document(seen, status.spec_hash)
-        return _finished(status, left, now) if left is not None else status
-    if not jobs.is_over(seen.job):
+    if seen.job is not None and not jobs.is_over(seen.job):
         return status
+    # Without a Job: over and removed by its TTL while nobody looked, or not made yet.
     found = policy.document(seen, status.spec_hash)
-    if found is not None:
-        return _finished(status, found, now)
-    if seen.registry_error:
+    if found is None and (seen.job is None or seen.registry_error):
         # The durable copy lies in the run's tag: wait for it rather than lose a finished training.
         return status
-    finding = policy.failure(seen) or Finding(
-        Reason.TRAINER_FAILED, "the trainer ended without a result: see the log of its pod"
-    )
+    if found is None:
+        return _failed(seen, status, policy.failure(seen), now)
+    if _unproven(seen, found):
+        return status
+    doubt = policy.doubt(seen, found)
+    return _finished(status, found, now) if doubt is None else _failed(seen, status, doubt, now)
+
+
+def _unproven(seen: Observation, found: contract.Result) -> bool:
+    """Whether what a program of the user's claims waits for the registry to be read."""
+    return custom.claims(seen, found) and not seen.model_read
+
+
+def _failed(seen: Observation, status: Status, finding: Finding, now: datetime) -> Status:
+    """Over without a result of its own."""
+    assert status.spec_hash is not None
     result = Result(
         v=1,
         spec_hash=status.spec_hash,

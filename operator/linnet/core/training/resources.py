@@ -41,6 +41,9 @@ def rendered_spec(seen: Observation) -> Manifest:
     window = spec["data"].get("window")
     if window and "lookback" in window:
         window.setdefault("until", format_time(seen.created))
+    if seen.spec.custom is not None:
+        # The image is the recipe here: another one is another job, and never adopts its run.
+        spec["custom"]["image"] = seen.spec.template.image
     return spec
 
 
@@ -95,6 +98,13 @@ def _study_secret(spec: TrainingJobSpec) -> dict[str, tuple[str, str]]:
 
 def _module(spec: TrainingJobSpec) -> tuple[str, str] | None:
     return (spec.module.config_map_name, spec.module.key) if spec.module is not None else None
+
+
+def _program(spec: TrainingJobSpec) -> Manifest:
+    """What the container runs: Linnet's trainer, or a program of the user's."""
+    if spec.custom is None:
+        return {"args": ["run"]}
+    return spec.custom.model_dump(mode="json", exclude_none=True)
 
 
 def make_config_map(seen: Observation, full_hash: str) -> Manifest:
@@ -170,19 +180,19 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "OMP_WAIT_POLICY": "PASSIVE",
         **_study_environment(seen, full_hash),
     }
-    table = seen.spec.data.table
+    data = seen.spec.data
     return jobs.make_pod(
         template,
         seen.settings,
         name="trainer",
-        command="run",
+        program=_program(seen.spec),
         environment=environment,
         resources=resources,
         secret=seen.spec.credentials_secret_name,
         config_map=names.training(seen.name, full_hash),
         spec_path=contract.SPEC_PATH,
         work_dir=contract.WORK_DIR,
-        uri=table.uri if table is not None else "",
+        uris=[source.uri for source in (data.table, data.dictionary) if source is not None],
         own_labels=pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
         annotations={labels.MODEL: seen.spec.model.name},
         secret_environment=_study_secret(seen.spec),
