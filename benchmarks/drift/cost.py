@@ -84,11 +84,15 @@ def ours(folder: Path) -> None:
         dates=dates,
         start="",
         until="",
-        columns=tuple(references.column_of(entry, {}, dates) for entry in document["columns"]),
+        columns=tuple(
+            references.column_of(entry, references.feature_of(entry), dates)
+            for entry in document["columns"]
+        ),
+        features=tuple(map(references.feature_of, document["columns"])),
         scores=np.zeros((len(dates), 20)),
         sample=pd.read_parquet(folder / "profile.parquet"),
         model=None,
-        positive=None,
+        classes=(),
     )
     source = tables.Source(uri=f"file://{folder}/window.parquet", timestamp="at")
     opened = tables.open_table(source)

@@ -91,6 +91,9 @@ class Reference:
     start: str
     until: str
     columns: tuple[Column, ...]
+    """The inputs that are counted: all but free text, of which nearly every row is new."""
+    features: tuple[Feature, ...]
+    """All inputs of the model."""
     scores: Counts
     """[days, 20 bins] of the probability of the positive class."""
     sample: pd.DataFrame
@@ -98,10 +101,6 @@ class Reference:
     model: Any
     classes: tuple[Any, ...]
     """The two classes of the model, the positive one last."""
-
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        return tuple(column.feature for column in self.columns)
 
     @cached_property
     def sample_days(self) -> Any:
@@ -128,7 +127,7 @@ def load(spec: Spec, run: Run, folder: Path) -> Reference:
         )
     sample = _file(spec, run, document, "profile.parquet", folder)
     dates = calendar_of(profile["days"])
-    features = {each["name"]: each for each in document["columns"]}
+    features = {each["name"]: feature_of(each) for each in document["columns"]}
     columns = tuple(
         column_of(entry, features[entry["name"]], dates) for entry in profile["columns"]
     )
@@ -139,6 +138,7 @@ def load(spec: Spec, run: Run, folder: Path) -> Reference:
         start=profile["from"],
         until=profile["until"],
         columns=columns,
+        features=tuple(features.values()),
         scores=alarm.calendar(profile["score"]["counts"], dates),
         sample=pd.read_parquet(io.BytesIO(sample)),
         model=_model(spec, run, document, folder),
@@ -212,12 +212,15 @@ def calendar_of(days: list[str]) -> tuple[date, ...]:
     return tuple(first + timedelta(days=each) for each in range((last - first).days + 1))
 
 
-def column_of(
-    entry: Mapping[str, Any], column: Mapping[str, Any], dates: tuple[date, ...]
-) -> Column:
-    """One column of `profile.json`; `column` is its entry in the manifest."""
+def feature_of(entry: Mapping[str, Any]) -> Feature:
+    """One column of the manifest."""
+    return Feature(name=entry["name"], type=entry["type"], source=entry.get("source", ""))
+
+
+def column_of(entry: Mapping[str, Any], feature: Feature, dates: tuple[date, ...]) -> Column:
+    """One column of `profile.json`."""
     return Column(
-        feature=Feature(name=entry["name"], type=entry["type"], source=column.get("source", "")),
+        feature=feature,
         edges=np.asarray(entry.get("edges", ()), dtype=np.float64),
         categories=tuple(entry.get("categories", ())),
         low=float(entry.get("min", 0.0)),

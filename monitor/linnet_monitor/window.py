@@ -127,7 +127,7 @@ def tally(
         sample=pd.DataFrame(),
     )
     random = np.random.default_rng(seed)
-    names = [column.name for column in reference.columns]
+    names = [feature.name for feature in reference.features]
     time_name = opened.source.timestamp
     keys: Any = np.empty(0)
     with tables.reading(opened.source):
@@ -181,4 +181,4 @@ def _keep(found: Tally, rows: pd.DataFrame, keys: Any, drawn: Any) -> Any:
 
 def missing_columns(names: Sequence[str], reference: Reference) -> list[str]:
     """Inputs of the model that a table lacks."""
-    return [column.name for column in reference.columns if column.name not in names]
+    return [feature.name for feature in reference.features if feature.name not in names]

@@ -111,18 +111,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, d
         table = world.write(make_table(rows_a_day=60))
         _, result = world.run(table, {"pipeline": {"columns": {"drop": ["plane"]}}})
         assert result.version, result.message
-        version = world.client.get_model_version("delays", result.version)
-        source = world.client.get_model_version_download_uri("delays", result.version)
-        yield (
-            world,
-            {
-                "name": "delays",
-                "version": result.version,
-                "artifactURI": source,
-                "digest": version.tags["linnet.dev/manifest-sha256"],
-                "trainedUntil": version.tags["linnet.dev/trained-until"],
-            },
-        )
+        yield world, described(world, "delays", result.version)
+
+
+def described(world: World, name: str, version: str) -> dict[str, str]:
+    """A version as the operator names it to a check."""
+    tags = world.client.get_model_version(name, version).tags
+    return {
+        "name": name,
+        "version": version,
+        "artifactURI": world.client.get_model_version_download_uri(name, version),
+        "digest": tags["linnet.dev/manifest-sha256"],
+        "trainedUntil": tags["linnet.dev/trained-until"],
+    }
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from linnet_monitor import contract
 from linnet_monitor.contract import Exit, Outcome, Reason
-from trainer.world import make_table, merge
+from trainer.world import World, make_table, merge
 
-from monitor.conftest import Checks
+from monitor.conftest import Checks, described
 
 
 def test_rows_of_the_same_kind_are_within(checks: Checks) -> None:
@@ -38,6 +38,31 @@ def test_rows_of_the_same_kind_are_within(checks: Checks) -> None:
     assert {"drift.x", "evidently.x", "evidently.carrier", "missing.wind"} <= set(run.data.metrics)
     assert contract.parse(run.data.tags[contract.TAG_RESULT]) == found
     assert run.info.status == "FINISHED"
+
+
+def test_free_text_is_read_by_the_model_and_not_counted(
+    trained: tuple[World, dict[str, str]], tmp_path: Path
+) -> None:
+    world, _ = trained
+    columns = {"numeric": ["x", "wind"], "text": ["note"]}
+    changes = {"model": {"name": "noted"}, "pipeline": {"columns": columns}}
+    _, result = world.run(world.write(noted(make_table(rows_a_day=60))), changes, job="noted")
+    model = described(world, "noted", result.version)
+    checks = Checks(world=world, folder=tmp_path, model=model)
+
+    _, found = checks.run(checks.write(noted(checks.live())))
+    _, lacking = checks.run(checks.write(checks.live()), slot="07:00")
+
+    assert found.outcome is Outcome.WITHIN, found.message
+    assert {each.column for each in found.columns} == {"x", "wind", "score"}
+    assert "lacks 'note', which version 1 reads" in lacking.message
+
+
+def noted(table: pd.DataFrame) -> pd.DataFrame:
+    """Texts of which no two are equal."""
+    words = np.where(table["late"], "waiting", "boarding")
+    both = zip(words, table["at"], strict=True)
+    return table.assign(note=[f"{word} since {at}" for word, at in both])
 
 
 DRIFTS: dict[str, tuple[Any, Reason, str]] = {

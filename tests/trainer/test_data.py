@@ -118,7 +118,7 @@ def test_columns_that_cannot_be_features_are_left_out_and_named(world: World) ->
 
     assert found.names == ["x"]
     assert found.left_out == {
-        "name": "300 different texts, more than 255",
+        "name": "300 different texts, more than 255: list it as categorical or text to use it",
         "empty": "no value in the training rows",
         "when": "its type is timestamp[us]",
         "parts": "a nested column",

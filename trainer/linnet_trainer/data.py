@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,7 +154,10 @@ def choose(rows: Rows, part: np.ndarray[Any, np.dtype[np.intp]], recipe: Recipe)
         elif not kind:
             left_out[name] = f"its type is {rows.types[name]}"
         elif kind == "string" and (distinct := values.nunique()) > CATEGORIES:
-            left_out[name] = f"{distinct} different texts, more than {CATEGORIES}"
+            left_out[name] = (
+                f"{distinct} different texts, more than {CATEGORIES}: list it as categorical or "
+                "text to use it"
+            )
         else:
             features.append(Feature(name=name, type=kind, source=rows.types[name]))
     if not features:
@@ -192,6 +196,7 @@ def _named(recipe: Recipe) -> dict[str, str]:
             named[column] = spec_field
     named |= dict.fromkeys(columns.numeric, "pipeline.columns.numeric")
     named |= dict.fromkeys(columns.categorical, "pipeline.columns.categorical")
+    named |= dict.fromkeys(columns.text, "pipeline.columns.text")
     named |= dict.fromkeys(columns.drop, "pipeline.columns.drop")
     return named
 
@@ -264,6 +269,19 @@ def _listed(
                 f"{rows.types[name]}: texts, numbers and booleans can be categories",
             )
         features.append(Feature(name=name, type="string", source=rows.types[name]))
+    for name in columns.text:
+        if _kind(rows.frame[name]) != "string":
+            raise Refusal(
+                Reason.INVALID_DATA,
+                f"`pipeline.columns.text` names '{name}', whose type is {rows.types[name]}: only "
+                "texts have words",
+            )
+        features.append(Feature(name=name, type="string", source=rows.types[name]))
+    if twice := [name for name, count in Counter(columns.listed).items() if count > 1]:
+        raise Refusal(
+            Reason.INVALID_DATA,
+            f"`pipeline.columns` names '{twice[0]}' more than once: a column is of one kind",
+        )
     for feature in features:
         if not rows.frame[feature.name].iloc[part].notna().any():
             raise Refusal(

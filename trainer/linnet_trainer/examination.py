@@ -66,7 +66,7 @@ def also_read(recipe: Recipe) -> list[str]:
     """Return columns that are no features and are looked at, where the table has them."""
     compared = [gate.limit.column for gate in recipe.gates if gate.limit and gate.limit.column]
     columns = recipe.steps.columns
-    return [*compared, *leakage.clocks([*columns.numeric, *columns.categorical])]
+    return [*compared, *leakage.clocks(columns.listed)]
 
 
 def require_columns(recipe: Recipe, rows: data.Rows) -> None:

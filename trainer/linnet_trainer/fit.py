@@ -17,6 +17,7 @@ import pandas as pd
 import sklearn
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -35,6 +36,9 @@ from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
 from linnet_trainer.recipe import Steps, Task
+
+WORDS = 1000
+"""So many of a text column's most frequent words are features, unless a search says otherwise."""
 
 _KINDS = {Task.CLASSIFICATION: "classifier", Task.REGRESSION: "regressor"}
 _IMPUTERS = {"Median": "median", "Mean": "mean", "MostFrequent": "most_frequent"}
@@ -109,14 +113,26 @@ def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pi
         _set_paths(pipeline, steps)
         return pipeline
     numeric = [feature.name for feature in features if feature.type == "double"]
-    categorical = [feature.name for feature in features if feature.type == "string"]
+    text = [feature.name for feature in features if feature.name in steps.columns.text]
+    categorical = [
+        feature.name
+        for feature in features
+        if feature.type == "string" and feature.name not in text
+    ]
     branches: list[tuple[str, Any, list[str]]] = []
     if numeric:
         branches.append(("numeric", _numeric(steps), numeric))
     if categorical:
         branches.append(("categorical", _encoder(steps), categorical))
     columns = ColumnTransformer(branches, remainder="drop")
-    columns.set_output(transform="pandas")
+    # Words are many and mostly absent: an estimator that takes a sparse matrix gets one, which no
+    # data frame can be. The text's own steps have no data frame to give either way.
+    sparse = bool(text) and get_tags(estimator).input_tags.sparse
+    if not sparse:
+        columns.set_output(transform="pandas")
+    if text:
+        columns.transformers.append(("text", _text(text, sparse), text))
+        columns.sparse_threshold = 1.0 if sparse else 0.0
     pipeline = Pipeline([("columns", columns), ("model", estimator)])
     _set_paths(pipeline, steps)
     return pipeline
@@ -179,6 +195,8 @@ def fit(
                 raise
             said = modules.clean(str(error)).splitlines() or [type(error).__name__]
             field = "pipeline.estimator.parameters" if steps.module is None else "module.entry"
+            if "empty vocabulary" in said[0] and steps.columns.text:
+                field = "pipeline.columns.text"
             message = f"{steps.estimator} could not be fitted; check `{field}`: {said[0]}"
             raise Refusal(Reason.TRAINER_FAILED, message) from error
     told = (
@@ -232,6 +250,22 @@ def _numeric(steps: Steps) -> Any:
     if steps.scaler != "None":
         parts.append(("scaler", _SCALERS[steps.scaler]()))
     return Pipeline(parts) if parts else "passthrough"
+
+
+def _text(names: Sequence[str], sparse: bool) -> Any:
+    """TF-IDF of each column by itself; a missing text has no words."""
+    imputer = SimpleImputer(
+        strategy="constant", fill_value="", missing_values=None, keep_empty_features=True
+    )
+    imputer.set_output(transform="pandas")
+    branches = []
+    taken = set(ColumnTransformer([]).get_params(deep=False))
+    for number, name in enumerate(names):
+        plain = name.isidentifier() and "__" not in name and name not in taken
+        words = TfidfVectorizer(max_features=WORDS)
+        branches.append((name if plain else f"column{number}", words, name))
+    tfidf = ColumnTransformer(branches, sparse_threshold=1.0 if sparse else 0.0)
+    return Pipeline([("imputer", imputer), ("tfidf", tfidf)])
 
 
 def _encoder(steps: Steps) -> Any:

@@ -90,12 +90,18 @@ class Columns:
 
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
     @property
     def given(self) -> bool:
         """Whether exactly the listed columns are features."""
-        return bool(self.numeric or self.categorical)
+        return bool(self.listed)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The listed columns."""
+        return (*self.numeric, *self.categorical, *self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,12 +420,6 @@ def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
     columns = pipeline.get("columns") or {}
     preprocess = pipeline.get("preprocess") or {}
     estimator = pipeline["estimator"]
-    if columns.get("text"):
-        raise Refusal(
-            Reason.TRAINER_FAILED,
-            "spec.pipeline.columns.text is not supported by this version of the trainer: "
-            "remove it or upgrade",
-        )
     calibration = pipeline.get("calibration") or "None"
     threshold_metric = pipeline.get("thresholdMetric") or ""
     if task is not Task.CLASSIFICATION and (calibration != "None" or threshold_metric):
@@ -433,6 +433,7 @@ def _steps(pipeline: Mapping[str, Any], task: Task) -> Steps:
         columns=Columns(
             numeric=tuple(columns.get("numeric") or ()),
             categorical=tuple(columns.get("categorical") or ()),
+            text=tuple(columns.get("text") or ()),
             drop=tuple(columns.get("drop") or ()),
         ),
         imputer=preprocess.get("imputer") or "Median",

@@ -457,9 +457,11 @@ def _upload(
     manifest.require_trusted(fitted.pipeline, field=recipe.steps.field)
     is_held = np.zeros(len(ready.rows), dtype=bool)
     is_held[held.holdout] = True
+    # Of free text nearly every row is new: its values say nothing about drift.
+    counted = [each for each in ready.inputs.features if each.name not in recipe.steps.columns.text]
     extra = profile.make(
-        ready.table,
-        features=ready.inputs.features,
+        ready.table[[each.name for each in counted]],
+        features=counted,
         target=ready.target,
         score=score,
         held=is_held,

@@ -248,8 +248,8 @@ class FeatureColumns(Model):
     """Columns that are numbers. When a list is given, exactly the listed columns are features."""
     categorical: Annotated[Columns | None, Computed("inferred")] = None
     """Columns that are categories."""
-    text: Annotated[Columns | None, Issue(4)] = None
-    """Columns that are text, read with TF-IDF."""
+    text: Columns | None = None
+    """Columns that are free text, read word by word with TF-IDF; never inferred."""
     drop: Columns | None = None
     """Columns that are left out of the inferred features."""
 

@@ -44,7 +44,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
         ("spec.data.feast", {"data": {"feast": {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}}}),
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
         ("spec.task 'Clustering'", {"task": "Clustering"}),
-        ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         *(
             (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
             for path, change in (
