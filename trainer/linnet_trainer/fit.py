@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import sklearn
+from sklearn.cluster import HDBSCAN
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -35,6 +36,8 @@ from linnet_trainer.errors import Refusal
 from linnet_trainer.recipe import Steps, Task
 
 _KINDS = {Task.CLASSIFICATION: "classifier", Task.REGRESSION: "regressor"}
+_COMMON = {"classifier": "LogisticRegression", "regressor": "Ridge", "clustering": "HDBSCAN"}
+"""An estimator to try, by kind."""
 _IMPUTERS = {"Median": "median", "Mean": "mean", "MostFrequent": "most_frequent"}
 _SCALERS = {
     "StandardScaler": StandardScaler,
@@ -52,8 +55,7 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
     if steps.module is not None:
         method = "predict_proba" if steps.task is Task.CLASSIFICATION else "predict"
         return modules.make(steps.module, steps.parameters, seed=seed, method=method)
-    kind = _KINDS[steps.task]
-    known = dict(all_estimators(type_filter=kind))
+    kind, known = _known(steps.task)
     made = known.get(steps.estimator)
     if made is None:
         raise Refusal(Reason.UNKNOWN_ESTIMATOR, _unknown(steps.estimator, known, kind))
@@ -68,6 +70,9 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
                 f"`pipeline.estimator.parameters`: {steps.estimator} has no parameter '{name}'. "
                 f"{hint}",
             )
+    if steps.task is Task.CLUSTERING:
+        # Its default changes with scikit-learn 1.10.
+        parameters.setdefault("copy", True)
     if "random_state" in accepted:
         parameters.setdefault("random_state", seed)
     if steps.balance == "ClassWeight":
@@ -92,6 +97,13 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
             "LogisticRegression or HistGradientBoostingClassifier",
         )
     return estimator
+
+
+def _known(task: Task) -> tuple[str, dict[str, Any]]:
+    """What the estimators of a task are called, and those that there are."""
+    if task is Task.CLUSTERING:
+        return "clustering", {"HDBSCAN": HDBSCAN}
+    return _KINDS[task], dict(all_estimators(type_filter=_KINDS[task]))
 
 
 def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pipeline:
@@ -152,7 +164,7 @@ def require_imputed(steps: Steps, inputs: pd.DataFrame, pipeline: Pipeline) -> N
 def fit(
     pipeline: Pipeline,
     inputs: pd.DataFrame,
-    target: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any] | None,
     steps: Steps,
     weight: np.ndarray[Any, Any] | None = None,
 ) -> tuple[Pipeline, tuple[str, ...]]:
@@ -182,11 +194,11 @@ def fit(
 
 def _unknown(name: str, known: dict[str, Any], kind: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    first = "LogisticRegression" if kind == "classifier" else "Ridge"
-    hint = f"Did you mean {_or(near)}?" if near else f"Try {first}"
+    hint = f"Did you mean {_or(near)}?" if near else f"Try {_COMMON[kind]}"
     if "." in name:
         hint = "Dotted names are not supported by this version of Linnet: use the short name"
-    return f"`pipeline.estimator.class`: scikit-learn has no {kind} '{name}'. {hint}"
+    owner = "Linnet" if kind == "clustering" else "scikit-learn"
+    return f"`pipeline.estimator.class`: {owner} has no {kind} '{name}'. {hint}"
 
 
 def _or(names: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ def require_taken(estimator: Any, steps: Steps, name: str) -> None:
 def fit(
     pipeline: Pipeline,
     inputs: pd.DataFrame,
-    target: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any] | None,
     weights: np.ndarray[Any, np.dtype[np.float64]] | None,
 ) -> Pipeline:
     """Fit `pipeline` itself, its last step with the weights, if there are any; return it."""

@@ -43,7 +43,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
     "TrainingJob": [
         ("spec.data.feast", {"data": {"feast": {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}}}),
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
-        ("spec.task 'Clustering'", {"task": "Clustering"}),
         ("spec.pipeline.columns.text", {"pipeline": {"columns": {"text": ["a"]}}}),
         ("spec.pipeline.preprocess.encoder 'TargetEncoder'", {"pipeline": {"preprocess": {"encoder": "TargetEncoder"}}}),
         ("spec.pipeline.calibration", {"pipeline": {"calibration": "Sigmoid"}}),
