@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from linnet.api import labels
 from linnet.api.model_deployment import (
     AnalysisStatus,
     Arm,
@@ -75,12 +76,18 @@ def revision(
     )
 
 
-def model(*, versions: tuple[str, ...] = ("1", "2"), **aliases: str) -> ModelView:
-    """A registered model."""
+def model(
+    *, versions: tuple[str, ...] = ("1", "2"), clusters: str = "", **aliases: str
+) -> ModelView:
+    """A registered model; the version `clusters` labels the rows that it was made of, no others."""
+    tags = {clusters: {labels.VERSION_NOT_SERVABLE: "it has no `predict`"}}
     return ModelView(
         name="delays",
         aliases=aliases,
-        versions={v: VersionView(version=v, artifact_uri=f"s3://m/{v}") for v in versions},
+        versions={
+            v: VersionView(version=v, artifact_uri=f"s3://m/{v}", tags=tags.get(v, {}))
+            for v in versions
+        },
     )
 
 

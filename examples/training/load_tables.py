@@ -1,8 +1,8 @@
-"""Write two public tables that scikit-learn ships into a store: `diabetes` and `wine`.
+"""Write public tables that scikit-learn ships into a store: `diabetes`, `wine` and `iris`.
 
 `diabetes.parquet` has 442 patients with ten measurements and how far the disease went within a year
 (`progression`, a number); `wine.parquet` has 178 wines of three growers (`cultivar`) with thirteen
-measurements.
+measurements; `iris.parquet` has the lengths and widths of 150 flowers and not what they are.
 
     python load_tables.py --target s3://data/public
 """
@@ -39,9 +39,11 @@ def make_tables() -> dict[str, pd.DataFrame]:
     """Return the tables by name, with column names that a client would write."""
     diabetes = datasets.load_diabetes(as_frame=True, scaled=False)
     wine = datasets.load_wine(as_frame=True)
+    iris = datasets.load_iris(as_frame=True)
     measured = wine.data.rename(columns=lambda name: name.replace("/", "_"))
     return {
         "diabetes": diabetes.data.assign(progression=diabetes.target),
+        "iris": iris.data.rename(columns=lambda name: name.replace(" (cm)", "").replace(" ", "_")),
         "wine": measured.assign(cultivar=wine.target.map({0: "first", 1: "second", 2: "third"})),
     }
 

@@ -71,6 +71,11 @@ def parse(text: bytes) -> Manifest:
         if not is_relative(path):
             raise InvalidManifest(f"linnet/manifest.json: '{path}' must be a path inside the model")
     task = document.get("task") or ""
+    if task == "Clustering":
+        raise InvalidManifest(
+            "linnet/manifest.json: `task` is Clustering: clusters label the rows that they were "
+            "made of, there is no `predict`"
+        )
     if task not in TASKS:
         raise InvalidManifest(
             f"linnet/manifest.json: `task` must be Classification or Regression, not '{task}'"

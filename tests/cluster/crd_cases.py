@@ -177,6 +177,7 @@ FROM, UNTIL = "2013-01-01T00:00:00Z", "2013-04-01T00:00:00Z"
 LOG = {"modelDeploymentRef": {"name": "delays"}}
 FEAST = {"repoUri": "s3://data/feast", "featureService": "delays_v2", "entities": TABLE}
 FROM_LOG: Change = {"spec.data": {"predictionLog": LOG}}
+CLUSTERS: Change = {"spec.data.target": ..., "spec.task": "Clustering"}
 NO_TIME: Change = {"spec.data.timestamp": ...}
 GROUPED: Change = {"spec.data.groups": "tail_number"}
 NEVER_WORSE = {"name": "never-worse", "metric": "roc_auc", "notWorseThan": "Champion"}
@@ -245,6 +246,21 @@ TRAINING = [
         TARGET, {"spec.data.target": ...}, {"spec.data.target": ..., "spec.task": "Clustering"}
     ),
     training(TARGET, {"spec.task": "Clustering"}, {"spec.task": "Regression"}),
+    training(
+        "`task: Clustering` takes `pipeline` or `custom`",
+        CLUSTERS | {"spec.pipeline": ..., "spec.module": {"configMapName": "a", "entry": "b"}},
+        CLUSTERS,
+    ),
+    training(
+        "search is not for `task: Clustering`: there is no answer to score",
+        CLUSTERS | {"spec.search": {"parameters": [{"name": "a", "int": {"min": 1, "max": 2}}]}},
+        CLUSTERS,
+    ),
+    training(
+        "gates: with `task: Clustering` a gate has `minimum`, `size` or `documented`",
+        CLUSTERS | gate(latency={"maximum": "5ms"}),
+        CLUSTERS | gate(size={"maximum": "1Mi"}),
+    ),
     training(TARGET, {"spec.data": {"predictionLog": LOG, "target": "late"}}, FROM_LOG),
     training(
         "data.timestamp must be absent with data.predictionLog: it is the event time",

@@ -266,6 +266,6 @@ def test_bad_input_is_an_error_that_says_what_to_do(
 
 
 def test_a_spec_that_cannot_be_read_is_an_error_without_a_run(world: World) -> None:
-    code, result = world.run("file:///t.parquet", {"task": "Clustering"})
+    code, result = world.run("file:///t.parquet", {"task": "Ranking"})
 
     assert (code, result.reason, result.run_id) == (Exit.ERROR, Reason.TARGET_NOT_SUPPORTED, "")

@@ -148,7 +148,7 @@ def test_identity_comes_from_the_environment_where_the_file_lacks_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"task": "Clustering"}, "`task: Clustering` is not supported"),
+        ({"task": "Ranking"}, "`task: Ranking` is not supported"),
         ({"search": {"parameters": []}}, "`search.parameters` is empty"),
         (
             {"task": "Regression", "data": {"positiveClass": "true"}},

@@ -315,6 +315,14 @@ def test_a_regression_has_no_imbalance_and_a_schema_gate_stands_for_its_check() 
     assert "gate 'columns' of `spec.gates`" in answered(seen, MINIMUM, *checks)[1]
 
 
+def test_of_clusters_only_the_second_fit_is_asked() -> None:
+    seen = with_spec(
+        task="Clustering", data={"table": {"uri": "s3://data/a.csv"}}, gates=[SPEC["gates"][0]]
+    )
+    assert answered(seen, MINIMUM, gate("Reproducible"))[0] == "Completed"
+    assert "the standing check 'Reproducible'" in answered(seen, MINIMUM)[1]
+
+
 def test_no_champion_is_no_excuse_where_there_is_one() -> None:
     absent = gate("never-worse", "NoChampion")
     gates = [MINIMUM, absent, *STANDING]

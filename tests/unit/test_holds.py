@@ -74,6 +74,10 @@ CASES: dict[str, tuple[Observation, Reason | None, bool, bool]] = {
     "a pause by time-out holds": (
         midway(held=LONG, paused=True), Reason.TIMEOUT, False, False,
     ),
+    "a wish that cannot serve holds": (
+        midway(held=LONG, model=model(challenger="2", champion="1", clusters="2")),
+        Reason.NOT_SERVABLE, False, False,
+    ),
     "a wish that is gone holds": (
         midway(held=LONG, model=model(champion="1")), Reason.MODEL_NOT_FOUND, False, False,
     ),

@@ -288,6 +288,31 @@ def test_a_model_that_does_not_exist_is_named_with_what_to_do() -> None:
     )
 
 
+def test_clusters_start_no_server_and_leave_what_serves_alone() -> None:
+    simulation = Simulation(spec=ROUTED)
+    why = {"linnet.dev/not-servable": "it has no `predict`"}
+    simulation.registry.add_version("1", **why)
+    simulation.registry.aliases |= {"challenger": "1", "champion": "1"}
+    simulation.run(30)
+    said = (
+        "version 1 of model 'delays' cannot be served: it has no `predict`. Name another model or "
+        "version (`spec.model.alias`)"
+    )
+    assert simulation.condition("ModelResolved") == ("False", "NotServable")
+    assert (simulation.message("ModelResolved"), simulation.message("Ready")) == (said, said)
+    assert simulation.deployments() == []
+    simulation.stays_silent()
+
+    offer(simulation, "2")
+    assert simulation.run(120, lambda s: s.condition("Ready") == ("True", "Serving"))
+    simulation.registry.add_version("3", **why)
+    simulation.registry.aliases["challenger"] = "3"
+    simulation.run(60)
+    assert simulation.condition("Ready") == ("False", "NotServable")
+    assert simulation.condition("Available")[0] == "True"
+    assert set(simulation.served) == {"2"}
+
+
 def test_without_a_gateway_a_superseded_candidate_gets_no_traffic_again() -> None:
     spec = {"model": {"name": "delays"}, "server": {"replicas": 2}}
     simulation = serving(spec=spec)

@@ -308,6 +308,12 @@ READY: dict[str, tuple[Observation, str, str]] = {
         "model 'delays' has no alias 'Staging' (it has: champion): set it, or correct "
         "`spec.model.alias`; stages are not followed, an alias takes their place",
     ),
+    "a version that cannot serve": (
+        settled(model=model(challenger="2", champion="1", clusters="2")),
+        "NotServable",
+        "version 2 of model 'delays' cannot be served: it has no `predict`. Name another model or "
+        "version (`spec.model.alias`)",
+    ),
     "no such version": (
         settled(spec=spec(model={"name": "delays", "version": "9"})),
         "ModelNotFound",

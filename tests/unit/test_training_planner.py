@@ -261,6 +261,24 @@ def test_only_three_fields_of_a_job_are_ever_changed(
     assert patches == ([{"spec": patch}] if patch else [])
 
 
+def test_one_recipe_of_two_objects_is_two_jobs_that_take_no_result_of_each_other() -> None:
+    other = replace(BASE, name="delays-again", uid="uid-other")
+    assert resources.spec_hash(other) == HASH
+
+    named = planner.decide(other, now=NOW).status
+    assert named.job_name == f"delays-again-train-{HASH[:8]}" != NAMED.job_name
+    found = made(replace(other, status=named))
+    assert found["Job"]["metadata"]["name"] == named.job_name
+    assert variables(found["Job"])["LINNET_JOB_UID"]["value"] == "uid-other"
+    # What the first one left is the newest run under that hash, and still not this one's.
+    pods = (ended_pod(0, PASSED),)
+    plan = planner.decide(
+        replace(other, status=named, job=job("Complete"), pods=pods, run=run_with(PASSED)), now=NOW
+    )
+    assert plan.status.result is not None
+    assert plan.status.result.reason == "TrainerFailed"
+
+
 def test_another_recipe_is_another_job() -> None:
     other = TrainingJobSpec.model_validate(
         {**TRAINING, "data": {**TRAINING["data"], "target": "cancelled"}}

@@ -102,8 +102,13 @@ def _adopt(tracker: Tracker) -> Result | None:
 
 def _train(recipe: Recipe, tracker: Tracker, environ: Mapping[str, str]) -> Result:
     from linnet_trainer import train
+    from linnet_trainer.recipe import Task
 
     with pod.scratch(environ) as folder:
+        if recipe.task is Task.CLUSTERING:
+            from linnet_trainer import clusters
+
+            return clusters.train_clusters(recipe, tracker, folder)
         url = environ.get(contract.ENV_STUDY_URL, "")
         return train.train(recipe, tracker, folder, study_url=url)
 

@@ -65,6 +65,8 @@ TAG_CONTENT = "linnet.dev/content-digest"
 TAG_DATA = "linnet.dev/data-sha256"
 TAG_TRAINED_UNTIL = "linnet.dev/trained-until"
 TAG_ARTIFACTS = "linnet.dev/artifact-uri"
+TAG_NOT_SERVABLE = "linnet.dev/not-servable"
+"""Why no server can answer with a version: no ModelDeployment starts one."""
 
 RESULT_BYTES = 3584
 MESSAGE_LENGTH = 600

@@ -185,8 +185,9 @@ def digest(frame: pd.DataFrame) -> str:
 
 def _named(recipe: Recipe) -> dict[str, str]:
     table, columns = recipe.table, recipe.steps.columns
-    named = {table.target: "data.target"}
+    named: dict[str, str] = {}
     for column, spec_field in (
+        (table.target, "data.target"),
         (table.timestamp, "data.timestamp"),
         (table.groups, "data.groups"),
         (table.weight, "data.weight"),

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import HDBSCAN
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
@@ -41,6 +42,8 @@ WORDS = 1000
 """So many of a text column's most frequent words are features, unless a search says otherwise."""
 
 _KINDS = {Task.CLASSIFICATION: "classifier", Task.REGRESSION: "regressor"}
+_COMMON = {"classifier": "LogisticRegression", "regressor": "Ridge", "clustering": "HDBSCAN"}
+"""An estimator to try, by kind."""
 _IMPUTERS = {"Median": "median", "Mean": "mean", "MostFrequent": "most_frequent"}
 _SCALERS = {
     "StandardScaler": StandardScaler,
@@ -58,8 +61,7 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
     if steps.module is not None:
         method = "predict_proba" if steps.task is Task.CLASSIFICATION else "predict"
         return modules.make(steps.module, steps.parameters, seed=seed, method=method)
-    kind = _KINDS[steps.task]
-    known = dict(all_estimators(type_filter=kind))
+    kind, known = _known(steps.task)
     made = known.get(steps.estimator)
     if made is None:
         raise Refusal(Reason.UNKNOWN_ESTIMATOR, _unknown(steps.estimator, known, kind))
@@ -74,6 +76,9 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
                 f"`pipeline.estimator.parameters`: {steps.estimator} has no parameter '{name}'. "
                 f"{hint}",
             )
+    if steps.task is Task.CLUSTERING:
+        # Its default changes with scikit-learn 1.10.
+        parameters.setdefault("copy", True)
     if "random_state" in accepted:
         parameters.setdefault("random_state", seed)
     if steps.balance == "ClassWeight":
@@ -98,6 +103,13 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
             "LogisticRegression or HistGradientBoostingClassifier",
         )
     return estimator
+
+
+def _known(task: Task) -> tuple[str, dict[str, Any]]:
+    """What the estimators of a task are called, and those that there are."""
+    if task is Task.CLUSTERING:
+        return "clustering", {"HDBSCAN": HDBSCAN}
+    return _KINDS[task], dict(all_estimators(type_filter=_KINDS[task]))
 
 
 def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pipeline:
@@ -170,7 +182,7 @@ def require_imputed(steps: Steps, inputs: pd.DataFrame, pipeline: Pipeline) -> N
 def fit(
     pipeline: Pipeline,
     inputs: pd.DataFrame,
-    target: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any] | None,
     steps: Steps,
     weight: np.ndarray[Any, Any] | None = None,
     *,
@@ -231,11 +243,11 @@ def _finished(fitted: Any) -> Pipeline:
 
 def _unknown(name: str, known: dict[str, Any], kind: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    first = "LogisticRegression" if kind == "classifier" else "Ridge"
-    hint = f"Did you mean {_or(near)}?" if near else f"Try {first}"
+    hint = f"Did you mean {_or(near)}?" if near else f"Try {_COMMON[kind]}"
     if "." in name:
         hint = "Dotted names are not supported by this version of Linnet: use the short name"
-    return f"`pipeline.estimator.class`: scikit-learn has no {kind} '{name}'. {hint}"
+    owner = "Linnet" if kind == "clustering" else "scikit-learn"
+    return f"`pipeline.estimator.class`: {owner} has no {kind} '{name}'. {hint}"
 
 
 def _or(names: Sequence[str]) -> str:

@@ -66,8 +66,8 @@ def save(
     pipeline: Any,
     features: Sequence[Feature],
     training: pd.DataFrame,
-    target: Target,
-    samples: tuple[pd.DataFrame, Any],
+    target: Target | None,
+    samples: tuple[pd.DataFrame, Any] | None,
     extra: Mapping[str, bytes],
     facts: Mapping[str, Any],
     run_id: str,
@@ -81,8 +81,8 @@ def save(
         pipeline: the fitted pipeline.
         features: its inputs.
         training: the inputs that it was fitted on; they decide which columns are nullable.
-        target: what is predicted.
-        samples: inputs, and the answers for each.
+        target: what is predicted; None for clusters.
+        samples: inputs, and the answers for each; None where there are no answers.
         extra: more files for `linnet/`, by name.
         facts: more fields for the manifest, such as how the holdout was chosen.
         run_id: the run that logs the model.
@@ -102,7 +102,8 @@ def save(
     )
     own = folder / FOLDER
     own.mkdir()
-    (own / "samples.json").write_text(_samples(features, samples, target))
+    if samples is not None and target is not None:
+        (own / "samples.json").write_text(_samples(features, samples, target))
     for name, blob in extra.items():
         (own / name).write_bytes(blob)
     content = digest(pipeline)
@@ -110,7 +111,7 @@ def save(
         "v": 1,
         "format": "Skops",
         "modelFile": MODEL_FILE,
-        "task": Task.CLASSIFICATION if target.classes else Task.REGRESSION,
+        "task": _task(target),
         "libraries": libraries(),
         "columns": [
             {
@@ -135,9 +136,15 @@ def save(
     return sha256(blob), content
 
 
-def _answered(target: Target, pipeline: Any) -> dict[str, Any]:
+def _task(target: Target | None) -> Task:
+    if target is None:
+        return Task.CLUSTERING
+    return Task.CLASSIFICATION if target.classes else Task.REGRESSION
+
+
+def _answered(target: Target | None, pipeline: Any) -> dict[str, Any]:
     """What the manifest says of a classifier's answers: classes as the fitted model has them."""
-    if not target.classes:
+    if target is None or not target.classes:
         return {}
     found: dict[str, Any] = {"classes": list(target.ordered), "classType": target.type}
     if len(target.classes) == 2:
@@ -307,13 +314,14 @@ def _feed(state: Any, mark: str, text: str) -> None:
 
 
 def _signature(
-    features: Sequence[Feature], nullable: Mapping[str, bool], target: Target
+    features: Sequence[Feature], nullable: Mapping[str, bool], target: Target | None
 ) -> ModelSignature:
     inputs = [
         ColSpec(feature.type, feature.name, required=not nullable[feature.name])
         for feature in features
     ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(target.type)]))
+    kind = "long" if target is None else target.type
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(kind)]))
 
 
 def _example(training: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:

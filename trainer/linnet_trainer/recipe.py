@@ -36,6 +36,7 @@ class Task(StrEnum):
 
     CLASSIFICATION = "Classification"
     REGRESSION = "Regression"
+    CLUSTERING = "Clustering"
 
 
 class Axis(StrEnum):
@@ -282,8 +283,10 @@ def _parse(document: Mapping[str, Any], environ: Mapping[str, str]) -> Recipe:
     namespace = document.get("namespace") or environ.get("LINNET_NAMESPACE", "")
     created = document.get("created") or environ.get("LINNET_CREATED", "")
     chosen: dict[str, str] = {}
-    table = _table(spec["data"], created, chosen)
     task = Task(spec.get("task") or Task.CLASSIFICATION)
+    if task is Task.CLUSTERING:
+        _refuse_prediction(spec)
+    table = _table(spec["data"], task, created, chosen)
     if table.positive and task is not Task.CLASSIFICATION:
         raise Refusal(
             Reason.TRAINER_FAILED,
@@ -337,7 +340,31 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
         raise Refusal(Reason.TRAINER_FAILED, message)
 
 
-def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Table:
+def _refuse_prediction(spec: Mapping[str, Any]) -> None:
+    """Refuse what makes sense only where something is predicted."""
+    data, validation = spec["data"], spec.get("validation") or {}
+    given = [field for field in ("module", "search") if field in spec]
+    given += [f"data.{field}" for field in ("target", "weight") if data.get(field)]
+    given += ["validation.gap"] if validation.get("gap", "0s") != "0s" else []
+    if any((validation.get("holdout") or {}).values()):
+        given.append("validation.holdout")
+    if validation.get("splitter") == "TimeSeriesSplit":
+        given.append("validation.splitter 'TimeSeriesSplit'")
+    if given:
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            f"`task: Clustering` predicts nothing and has no use for {', '.join(given)}: remove it",
+        )
+    for gate in spec["gates"]:
+        if not {"minimum", "size", "documented"} & {key for key in gate if gate[key] is not None}:
+            raise Refusal(
+                Reason.TRAINER_FAILED,
+                f"gates '{gate['name']}': with `task: Clustering` a gate has `minimum`, `size` or "
+                "`documented`",
+            )
+
+
+def _table(data: Mapping[str, Any], task: Task, created: str, chosen: dict[str, str]) -> Table:
     window = data.get("window") or {}
     until = parse_time(window["until"]) if window.get("until") else None
     start = parse_time(window["from"]) if window.get("from") else None
@@ -348,7 +375,7 @@ def _table(data: Mapping[str, Any], created: str, chosen: dict[str, str]) -> Tab
         start = until - parse_duration(window["lookback"])
     return Table(
         uri=data["table"]["uri"],
-        target=data["target"],
+        target=data["target"] if task is not Task.CLUSTERING else "",
         timestamp=data.get("timestamp") or "",
         groups=data.get("groups") or "",
         positive=data.get("positiveClass") or "",
@@ -367,7 +394,8 @@ def _validation(
     if not splitter:
         splitter = "GroupKFold" if table.groups else "KFold"
         splitter = f"Stratified{splitter}" if task is Task.CLASSIFICATION else splitter
-        splitter = "TimeSeriesSplit" if table.timestamp else splitter
+        if table.timestamp and task is not Task.CLUSTERING:
+            splitter = "TimeSeriesSplit"
         chosen["validation.splitter"] = splitter
     if "Stratified" in splitter and task is not Task.CLASSIFICATION:
         raise Refusal(
@@ -375,6 +403,10 @@ def _validation(
             f"`validation.splitter: {splitter}` keeps the shares of classes and `task: {task}` has "
             f"none: use {splitter.removeprefix('Stratified')}",
         )
+    if task is Task.CLUSTERING:
+        # Nothing is held out: folds are left out in turn, whole groups where there are some.
+        folds = int(given.get("folds") or 5)
+        return Validation(splitter=splitter, folds=folds, by=Axis.RANDOM, fraction=None)
     holdout = given.get("holdout") or {}
     by = holdout.get("by") or ""
     if not by:

@@ -43,7 +43,11 @@ BATCH = 100
 
 LOST_RACES = 5
 
-_TYPES = {Task.CLASSIFICATION: "Classifier", Task.REGRESSION: "Regressor"}
+_TYPES = {
+    Task.CLASSIFICATION: "Classifier",
+    Task.REGRESSION: "Regressor",
+    Task.CLUSTERING: "Clusterer",
+}
 """What MLflow calls a model of a task."""
 
 _MISSING = re.compile(r"\(404\)|NoSuchKey|No such (artifact|file)|does not exist|Not Found")

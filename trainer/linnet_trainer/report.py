@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import pandas as pd
+
 from linnet_trainer import manifest
 from linnet_trainer.card import Section
 from linnet_trainer.contract import (
@@ -21,8 +23,9 @@ from linnet_trainer.contract import (
     Reason,
     Result,
 )
+from linnet_trainer.data import Feature
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import GateSpec, Recipe, Steps, render_time
+from linnet_trainer.recipe import GateSpec, Recipe, Steps, Task, render_time
 from linnet_trainer.search import Search
 
 
@@ -89,7 +92,7 @@ def params(recipe: Recipe) -> dict[str, str]:
         "validation.folds": str(validation.folds),
         "validation.gap": str(validation.gap or ""),
         "validation.holdout.purgeGroups": "true" if validation.purge_groups else "",
-        "validation.holdout.by": str(validation.by),
+        "validation.holdout.by": "" if recipe.task is Task.CLUSTERING else str(validation.by),
         "validation.holdout.fraction": str(validation.fraction or ""),
         "validation.holdout.period": str(validation.period or ""),
         **{
@@ -129,7 +132,8 @@ _CROSSED = {
 }
 
 
-def _made_of(recipe: Recipe) -> str:
+def made_of(recipe: Recipe) -> str:
+    """Say what the pipeline consists of."""
     steps = recipe.steps
     if steps.module is not None:
         return (
@@ -189,6 +193,22 @@ def environment() -> str:
     return json.dumps(document, indent=1)
 
 
+def columns(
+    features: Sequence[Feature], training: pd.DataFrame, descriptions: Mapping[str, str]
+) -> list[Mapping[str, Any]]:
+    """Say of each feature its type, whether training rows lack it, and what it means."""
+    return [
+        {
+            "name": feature.name,
+            "type": feature.type,
+            "source": feature.source,
+            "nullable": bool(training[feature.name].isna().any()),
+            "description": descriptions.get(feature.name, ""),
+        }
+        for feature in features
+    ]
+
+
 def make_result(recipe: Recipe, facts: Facts, gates: Sequence[Gate]) -> Result:
     """Make the result of a run whose gates were judged; without a version yet."""
     passed = all(gate.passed for gate in gates)
@@ -246,10 +266,30 @@ def sections(
     told = [f"Look {facts.look} at this holdout."] if facts.look else []
     if any(gate.champion and gate.unit == "Row" for gate in recipe.gates):
         told.append("That rows are independent (`unit: Row`) is the claim of the spec's author.")
-    told += [f"Check `{check}` is waived: {why}" for check, why in recipe.waivers.items()]
-    judged = Section(
+    drawn = Section(
+        title="Plots",
+        text=tuple(f"{name} was not drawn: {why}" for name, why in undrawn.items()),
+        plots=tuple(plots),
+    )
+    found = [
+        lead,
+        checklist,
+        judged(recipe, gates, told),
+        drawn,
+        _beside(recipe, facts, others),
+        columns_section(recipe, facts),
+    ]
+    if facts.warnings:
+        found.append(Section(title="Warnings of the estimator", text=tuple(facts.warnings)))
+    return tuple(found)
+
+
+def judged(recipe: Recipe, gates: Sequence[Gate], told: Sequence[str]) -> Section:
+    """Tell what gates and checks found, after sentences that are `told` first."""
+    waived = [f"Check `{check}` is waived: {why}" for check, why in recipe.waivers.items()]
+    return Section(
         title="Gates and checks",
-        text=tuple(told),
+        text=(*told, *waived),
         head=("name", "passed", "value", "bound", "finding"),
         rows=tuple(
             (
@@ -262,22 +302,6 @@ def sections(
             for gate in gates
         ),
     )
-    drawn = Section(
-        title="Plots",
-        text=tuple(f"{name} was not drawn: {why}" for name, why in undrawn.items()),
-        plots=tuple(plots),
-    )
-    found = [
-        lead,
-        checklist,
-        judged,
-        drawn,
-        _beside(recipe, facts, others),
-        _columns(recipe, facts),
-    ]
-    if facts.warnings:
-        found.append(Section(title="Warnings of the estimator", text=tuple(facts.warnings)))
-    return tuple(found)
 
 
 def _search(search: Search | None) -> str:
@@ -326,7 +350,7 @@ def _checklist(
         "Train/serve consistency": "preprocessing and model are one artifact; "
         "`linnet/samples.json` holds answers that a server must repeat before it is ready",
         "Point in time": _point_in_time(recipe, facts),
-        "Documentation": _documentation(recipe, facts),
+        "Documentation": documentation(recipe, facts),
         "Cross-validation": f"{len(facts.folds)} folds, {metric}: {per_fold}",
         "Stratification, or its reason": _stratification(recipe, facts),
         "Holdout": f"{facts.holdout} rows ({facts.span}) by {validation.by}, {facts.training} for "
@@ -338,7 +362,7 @@ def _checklist(
             for name, value in facts.training_scores.items()
         ),
         "Search": _search(recipe.search),
-        "Pipeline": _made_of(recipe)
+        "Pipeline": made_of(recipe)
         + (f", weighted by `{recipe.table.weight}`" if recipe.table.weight else ""),
         "Reproducible": f"seed {recipe.seed}; {check(Check.REPRODUCIBLE)}; library versions in "
         "`environment.json`",
@@ -353,7 +377,8 @@ def _checklist(
     }
 
 
-def _documentation(recipe: Recipe, facts: Facts) -> str:
+def documentation(recipe: Recipe, facts: Facts) -> str:
+    """Say what is written down of the features."""
     if not recipe.table.dictionary:
         return "this card and the table of its columns; no data dictionary"
     described = sum(bool(column["description"]) for column in facts.columns)
@@ -414,7 +439,8 @@ def _beside(recipe: Recipe, facts: Facts, others: Sequence[Beside]) -> Section:
     )
 
 
-def _columns(recipe: Recipe, facts: Facts) -> Section:
+def columns_section(recipe: Recipe, facts: Facts) -> Section:
+    """Tell of the columns, and what was chosen for the spec."""
     told = []
     if facts.left_out:
         told.append("Left out: " + "; ".join(f"`{k}` ({v})" for k, v in facts.left_out.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,14 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = ""
     evaluate.require_fit(recipe.metrics, ready.target.classes)
     if metric := recipe.steps.threshold_metric:
         evaluate.require_labels(metric, ready.target.classes, field=THRESHOLD_METRIC)
-    _log_data(recipe, ready, tracker)
+    log_data(
+        recipe,
+        ready.rows,
+        tracker,
+        sha256=ready.sha256,
+        times=ready.times,
+        words=ready.dictionary,
+    )
     if recipe.search is not None:
         recipe = _search(recipe, ready, tracker, progress, folder, study_url)
     progress.enter(
@@ -198,27 +206,35 @@ def _log_module(recipe: Recipe, tracker: Tracker) -> None:
     tracker.log_text(modules.source(module), f"code/{module.key}")
 
 
-def _log_data(recipe: Recipe, ready: Prepared, tracker: Tracker) -> None:
-    rows, times = ready.rows, ready.times
-    short = ready.sha256.removeprefix("sha256:")[:8]
+def log_data(
+    recipe: Recipe,
+    rows: data.Rows,
+    tracker: Tracker,
+    *,
+    sha256: str,
+    times: pd.Series | None,
+    words: dictionary.Dictionary,
+) -> None:
+    """Record with the run which rows were read, what is said of them, and by what versions."""
+    short = sha256.removeprefix("sha256:")[:8]
     tracker.log_dataset(
         uri=recipe.table.uri,
         digest=short,
-        sha256=ready.sha256,
+        sha256=sha256,
         columns=rows.types,
         rows=len(rows),
     )
     dataset = {
         "digest": short,
-        "sha256": ready.sha256,
+        "sha256": sha256,
         "rows": len(rows),
         "columns": len(rows.names),
         "from": render_time(times.min()) if times is not None else "",
         "until": render_time(times.max()) if times is not None else "",
     }
     tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
-    if ready.dictionary.uri:
-        tracker.log_text(dictionary.render(ready.dictionary), "dictionary.json")
+    if words.uri:
+        tracker.log_text(dictionary.render(words), "dictionary.json")
     tracker.log_text(report.environment(), "environment.json")
 
 
@@ -428,6 +444,17 @@ def _evaluate(
     }
     if facts.trained_until:
         tags[contract.TAG_TRAINED_UNTIL] = facts.trained_until
+    return conclude(result, tags, recipe, tracker, progress)
+
+
+def conclude(
+    result: Result,
+    tags: Mapping[str, str],
+    recipe: Recipe,
+    tracker: Tracker,
+    progress: Progress,
+) -> Result:
+    """Record the verdict, then register what passed."""
     if result.outcome is not Outcome.PASSED:
         return result
     progress.enter(Stage.REGISTERING, f"model '{recipe.model}'")
@@ -507,13 +534,21 @@ def _fit_again(
     """
     held, target = ready.held, ready.target
     part = held.training[: max(2, int(share * len(held.training)))]
-    begun = time.monotonic()
-    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
-    model, _ = _fit_on(part, pipeline, recipe.steps, ready)
-    seconds = time.monotonic() - begun
+    with stopwatch() as seconds:
+        pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=recipe.seed)
+        model, _ = _fit_on(part, pipeline, recipe.steps, ready)
     answers = evaluate.answer(model, ready.table.iloc[held.holdout], target.classes)
     scores = evaluate.score_all(recipe.metrics, answers, target.codes[held.holdout])
-    return scores, manifest.digest(model), seconds
+    return scores, manifest.digest(model), seconds()
+
+
+@contextmanager
+def stopwatch() -> Iterator[Callable[[], float]]:
+    """Yield a function that returns the seconds that the block took."""
+    begun = time.monotonic()
+    ended: list[float] = []
+    yield lambda: ended[0] - begun
+    ended.append(time.monotonic())
 
 
 def _write_card(
@@ -597,16 +632,7 @@ def _facts(
         copies=split.count_copies(ready.rows),
         target=targets.tell(ready.target, held.training, held.holdout),
         left_out=ready.inputs.left_out,
-        columns=[
-            {
-                "name": feature.name,
-                "type": feature.type,
-                "source": feature.source,
-                "nullable": bool(table[feature.name].isna().any()),
-                "description": ready.dictionary.descriptions.get(feature.name, ""),
-            }
-            for feature in ready.inputs.features
-        ],
+        columns=report.columns(ready.inputs.features, table, ready.dictionary.descriptions),
         folds=fitted.folds,
         scores=scores,
         training_scores=training,

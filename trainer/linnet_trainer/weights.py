@@ -65,7 +65,7 @@ def require_taken(estimator: Any, steps: Steps, name: str) -> None:
 def fit(
     model: Any,
     inputs: pd.DataFrame,
-    target: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any] | None,
     weights: np.ndarray[Any, np.dtype[np.float64]] | None,
 ) -> Any:
     """Fit a pipeline, calibrated or not, its last step with the weights, if there are any.

@@ -83,6 +83,8 @@ VERSION_CONTENT: Final = "linnet.dev/content-digest"
 VERSION_JOB_UID: Final = "linnet.dev/job-uid"
 VERSION_DATA: Final = "linnet.dev/data-sha256"
 VERSION_TRAINED_UNTIL: Final = "linnet.dev/trained-until"
+VERSION_NOT_SERVABLE: Final = "linnet.dev/not-servable"
+"""Why no server can answer with it."""
 
 
 def champion_since_tag(namespace: str, name: str) -> str:

@@ -252,7 +252,7 @@ MEANING: Final[dict[Reason, str]] = {
     R.PROGRESS_DEADLINE_EXCEEDED: "The revision is not ready after `strategy.progressDeadline`. Look at its pods; Linnet keeps trying.",
     R.RESOLVED: "The registered model and its version exist. Nothing to do.",
     R.UNVERIFIED: "The version carries no digest of Linnet's trainer, so its origin is not proved. Nothing to do; `provenance: Required` would refuse it until the tag `linnet.dev/content-digest` adopts it.",
-    R.NOT_SERVABLE: "The version has no form that the server can serve. Train it with Linnet, or log it with a model file of an allowed format.",
+    R.NOT_SERVABLE: "The version has no form that the server can serve, such as clusters, which have no `predict`. Name another version; train it with Linnet, or log it with a model file of an allowed format.",
     R.PROGRAMMED: "The gateway reports the weights that Linnet wrote. Nothing to do.",
     R.REPLICA_WEIGHTED: "Without a route the share of traffic is the share of pods; the realised one is in `status.traffic`. Nothing to do.",
     R.WAITING: "The route is written, and the gateway has not answered yet. If it stays, look at the gateway's controller.",
@@ -377,7 +377,7 @@ BY_CONDITION: Final[dict[str, dict[str, tuple[Reason, ...]]]] = {
         "Ready": (
             R.NOT_JUDGED_YET, R.SERVING, R.PROBATION, R.PREPARING, R.SHADOWING,
             R.CANARY_IN_PROGRESS, R.PAUSED, R.ROLLING_BACK, R.ROLLED_BACK, R.CANDIDATE_UNHEALTHY,
-            R.UNDONE, R.SAME_CONTENT_AS_REJECTED, R.SUPERSEDING, R.MODEL_NOT_FOUND,
+            R.UNDONE, R.SAME_CONTENT_AS_REJECTED, R.SUPERSEDING, R.MODEL_NOT_FOUND, R.NOT_SERVABLE,
             R.REGISTRY_UNAVAILABLE, R.NO_HEALTHY_REPLICAS,
         ),
         "Available": (

@@ -587,7 +587,7 @@ class Gate(Model):
     name: Name
     """Name of the gate, for status and messages."""
     metric: Scorer | None = None
-    """Scorer of scikit-learn, measured on the holdout; greater is better."""
+    """Scorer of scikit-learn on the holdout, or a metric of clusters; greater is better."""
     minimum: Number | None = None
     """The metric must be at least this."""
     not_worse_than: Literal["Champion"] | None = None
@@ -721,6 +721,20 @@ class TrainingJobSpec(Model):
             "holdout.period is for `by: Time`",
         ),
         Rule(
+            "!has(self.task) || self.task != 'Clustering' || has(self.pipeline) || "
+            "has(self.custom)",
+            "`task: Clustering` takes `pipeline` or `custom`",
+        ),
+        Rule(
+            "!has(self.task) || self.task != 'Clustering' || !has(self.search)",
+            "search is not for `task: Clustering`: there is no answer to score",
+        ),
+        Rule(
+            "!has(self.task) || self.task != 'Clustering' || "
+            "self.gates.all(g, has(g.minimum) || has(g.size) || has(g.documented))",
+            "gates: with `task: Clustering` a gate has `minimum`, `size` or `documented`",
+        ),
+        Rule(
             "has(self.data.dictionary) || self.gates.all(g, !has(g.documented))",
             "gates: `documented` needs data.dictionary",
         ),
@@ -755,7 +769,7 @@ class TrainingJobSpec(Model):
     """MLflow experiment of the run."""
     data: Data
     """The rows that the model learns from."""
-    task: Annotated[Task, ValueIssue((("Clustering", 4),))] = Task.CLASSIFICATION
+    task: Task = Task.CLASSIFICATION
     """What kind of answer the model gives."""
     seed: Annotated[int, Ge(0), Le(2147483647)] = 0
     """Seed of every random choice."""

@@ -19,6 +19,11 @@ class VersionView:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def not_servable(self) -> str:
+        """Why no server can answer with it, in the words of who made it, or nothing."""
+        return self.tags.get(labels.VERSION_NOT_SERVABLE, "")
+
+    @property
     def digest(self) -> str:
         """What the registry vouches for: the manifest, or the files of an adopted model; or ""."""
         return self.tags.get(labels.VERSION_MANIFEST) or self.tags.get(labels.VERSION_CONTENT, "")

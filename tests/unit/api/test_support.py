@@ -43,7 +43,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
     "TrainingJob": [
         ("spec.data.feast", {"data": {"feast": {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}}}),
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
-        ("spec.task 'Clustering'", {"task": "Clustering"}),
         *(
             (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
             for path, change in (

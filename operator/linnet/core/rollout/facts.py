@@ -78,7 +78,16 @@ def on_trial(seen: Observation, status: Status, *, now: datetime) -> bool:
 
 
 def wish_of(seen: Observation) -> VersionView | None:
-    """The version that spec asks for; None while it does not exist or is not known."""
+    """The version that spec asks for; None while it is not known, does not exist or cannot serve.
+
+    All three are alike for what serves: it goes on, and nothing advances.
+    """
+    version = asked_of(seen)
+    return version if version is not None and not version.not_servable else None
+
+
+def asked_of(seen: Observation) -> VersionView | None:
+    """The version that spec names, whether or not it can serve."""
     if seen.model is None:
         return None
     version = seen.spec.model.version

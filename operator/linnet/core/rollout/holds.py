@@ -59,8 +59,12 @@ def hold(seen: Observation, status: Status, *, now: datetime) -> HoldView | None
         return HoldView(
             Reason.TIMEOUT, "the step timed out: request `resume` or `promote` ends the pause"
         )
-    if facts.wish_of(seen) is None:
+    if facts.asked_of(seen) is None:
         return HoldView(Reason.MODEL_NOT_FOUND, "the version asked for is gone: nothing advances")
+    if facts.wish_of(seen) is None:
+        return HoldView(
+            Reason.NOT_SERVABLE, "the version asked for cannot be served: nothing advances"
+        )
     rule = steps.hold_of(steps.present(seen.spec, step))
     held = now - parse_time(step.since)
     if step.weight == steps.FULL:

@@ -352,7 +352,7 @@ def _ready(seen: Observation, status: Status, now: datetime) -> Condition:
     if wish is None:
         if seen.model is None and not seen.model_missing:
             return no(Reason.REGISTRY_UNAVAILABLE, _registry_message(seen))
-        return no(Reason.MODEL_NOT_FOUND, _not_found_message(seen))
+        return no(*_unresolved(seen))
     if champion is None:
         return no(Reason.PREPARING, "the first revision is being made")
     rejection = facts.rejection_of(seen, status, wish)
@@ -474,6 +474,18 @@ _STAGES = ("Production", "Staging", "Archived")
 """What MLflow had before aliases, and tutorials still write."""
 
 
+def _unresolved(seen: Observation) -> tuple[Reason, str]:
+    """Why spec asks for no version that could serve, and what to do."""
+    version = facts.asked_of(seen)
+    if version is None:
+        return Reason.MODEL_NOT_FOUND, _not_found_message(seen)
+    field = "version" if seen.spec.model.version is not None else "alias"
+    return Reason.NOT_SERVABLE, (
+        f"version {version.version} of model '{seen.spec.model.name}' cannot be served: "
+        f"{version.not_servable}. Name another model or version (`spec.model.{field}`)"
+    )
+
+
 def _not_found_message(seen: Observation) -> str:
     model = seen.spec.model
     if seen.model is None:
@@ -592,9 +604,7 @@ def _resolved(seen: Observation) -> Condition:
             _registry_message(seen),
         )  # fmt: skip
     if version is None:
-        return _say(
-            kinds.MODEL_RESOLVED, Truth.FALSE, Reason.MODEL_NOT_FOUND, _not_found_message(seen)
-        )
+        return _say(kinds.MODEL_RESOLVED, Truth.FALSE, *_unresolved(seen))
     name = f"version {version.version} of model '{seen.spec.model.name}'"
     if seen.registry_error:
         return _say(

@@ -332,7 +332,7 @@ def adopt_champion(seen: Observation, status: Status, now: datetime) -> Status:
     if status.champion is None:
         alias = seen.spec.model.champion_alias
         known = seen.model.versions.get(seen.model.aliases.get(alias, "")) if alias else None
-        chosen = known or wish
+        chosen = known if known is not None and not known.not_servable else wish
         if chosen is None:
             return status
         return _begin_serving(_restored(seen, status), records.arm_of(seen, chosen), now)
