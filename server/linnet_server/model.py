@@ -4,6 +4,7 @@ Rows come in as lists in the manifest's column order with None for a missing val
 probabilities go out as plain Python values. Everything here runs in one worker thread.
 """
 
+import importlib.util
 import json
 import math
 import warnings
@@ -25,6 +26,9 @@ from linnet_server.manifests import Column, Manifest
 
 TOLERANCE = 1e-9
 """How far a probability may lie from the sample's: room for another BLAS, not for another model."""
+
+BOOSTERS = ("lightgbm", "xgboost", "xgboost-cpu")
+"""Distributions that a manifest may name; each is imported by the first word of its name."""
 
 Row = Sequence[Any]
 
@@ -162,6 +166,12 @@ def load(folder: Path) -> Model:
             f"the model was fitted with scikit-learn {fitted or 'of an unknown version'}; "
             f"this server has {sklearn.__version__}, and the minor version must be the same"
         )
+    for name in BOOSTERS:
+        if name in manifest.libraries and not importlib.util.find_spec(name.partition("-")[0]):
+            raise LoadFailed(
+                f"the model needs {name} {manifest.libraries[name]}, which this image lacks: set "
+                "`server.template.image` to one with the extra 'boosting'"
+            )
     path = folder / manifest.model_file
     try:
         with warnings.catch_warnings():

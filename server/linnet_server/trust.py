@@ -44,6 +44,10 @@ _SELECTION_SCORES: Final = tuple(
 
 TRUSTED_TYPES: Final[frozenset[str]] = frozenset(
     (
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
         "numpy.dtype",
         "numpy.mean",
         "scipy.interpolate._bsplines.BSpline",
@@ -72,8 +76,12 @@ TRUSTED_TYPES: Final[frozenset[str]] = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
         "sklearn.utils._metadata_requests.MetadataRequest",
         "sklearn.utils._metadata_requests.MethodMetadataRequest",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
         *_SCORERS,
         *_SPLITTERS,
         *_SELECTION_SCORES,

@@ -41,8 +41,8 @@ def test_scores_are_those_that_the_server_gives(checks: Checks) -> None:
     fetch.fetch(
         fetch.Wish(
             name="delays", version=checks.model["version"], uri=checks.model["artifactURI"],
-            digest=checks.model["digest"].removeprefix("sha256:"), required=True,
-            formats=("Skops",), target=folder,
+            digest=checks.model["digest"].removeprefix("sha256:"), content="", data="", run="",
+            required=True, formats=("Skops",), target=folder,
         )
     )  # fmt: skip
     model = served.load(folder)

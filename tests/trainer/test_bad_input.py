@@ -190,8 +190,8 @@ CASES = [
     Case(
         "an estimator of another library",
         Reason.UNKNOWN_ESTIMATOR,
-        "Dotted names are not supported by this version of Linnet",
-        given=estimator("lightgbm.LGBMClassifier"),
+        "there is no classifier 'catboost.CatBoostClassifier'; dotted names are",
+        given=estimator("catboost.CatBoostClassifier"),
     ),
     Case(
         "an estimator without probabilities",

@@ -136,7 +136,8 @@ def test_beside_an_encoder_the_steps_name_gives_the_weights_that_routing_would_g
         pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
         columns = pipeline.named_steps["columns"]
         columns.set_params(categorical=encoder(target_type="auto"))
-        return fit._made_ready(pipeline, recipe.steps, ready.within)
+        fit._cross(pipeline, ready.within)
+        return fit._calibrated(pipeline, recipe.steps, ready.within)
 
     with pytest.raises(KeyError, match="groups"):
         weights.by_routing(made(TargetEncoder), inputs, values, weight)

@@ -169,7 +169,7 @@ def test_weights_reach_calibrator_and_estimator_by_both_ways_alike(
 
     def made() -> Any:
         pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
-        return fit._made_ready(pipeline, recipe.steps, ready.within)
+        return fit._calibrated(pipeline, recipe.steps, ready.within)
 
     routed = weights.by_routing(made(), inputs, values, weight)
     named = weights.by_prefix(made(), inputs, values, weight)

@@ -31,8 +31,8 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import all_estimators, get_tags
 
+from linnet_trainer import boosting, nesting, split, stopping, weights
 from linnet_trainer import module as modules
-from linnet_trainer import split, weights
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -61,16 +61,11 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
     if steps.module is not None:
         method = "predict_proba" if steps.task is Task.CLASSIFICATION else "predict"
         return modules.make(steps.module, steps.parameters, seed=seed, method=method)
-    kind, known = _known(steps.task)
-    made = known.get(steps.estimator)
-    if made is None:
-        raise Refusal(Reason.UNKNOWN_ESTIMATOR, _unknown(steps.estimator, known, kind))
-    accepted = list(made._get_param_names())
-    parameters = dict(steps.parameters)
+    made, accepted, parameters = _class(steps)
     for name in parameters:
         if name not in accepted:
             near = difflib.get_close_matches(name, accepted, n=3, cutoff=0.5)
-            hint = f"Did you mean {_or(near)}?" if near else f"It takes {', '.join(accepted)}"
+            hint = f"Did you mean {_or(near)}?" if near else f"It takes {', '.join(accepted[:80])}"
             raise Refusal(
                 Reason.UNKNOWN_ESTIMATOR,
                 f"`pipeline.estimator.parameters`: {steps.estimator} has no parameter '{name}'. "
@@ -91,7 +86,8 @@ def make_estimator(steps: Steps, *, seed: int) -> Any:
         parameters.setdefault("class_weight", "balanced")
     try:
         estimator = made(**parameters)
-        estimator._validate_params()
+        if not boosting.package_of(estimator):
+            estimator._validate_params()
     except (TypeError, ValueError) as error:
         message = f"`pipeline.estimator.parameters`: {steps.estimator}: {error}"
         raise Refusal(Reason.UNKNOWN_ESTIMATOR, message) from error
@@ -110,6 +106,18 @@ def _known(task: Task) -> tuple[str, dict[str, Any]]:
     if task is Task.CLUSTERING:
         return "clustering", {"HDBSCAN": HDBSCAN}
     return _KINDS[task], dict(all_estimators(type_filter=_KINDS[task]))
+
+
+def _class(steps: Steps) -> tuple[Any, Sequence[str], dict[str, Any]]:
+    """The estimator's class, the parameters that it takes, and those that it gets."""
+    if "." in steps.estimator and steps.task is not Task.CLUSTERING:
+        made = boosting.find(steps.estimator, _KINDS[steps.task])
+        return made, list(boosting.accepted(made)), {**boosting.defaults(made), **steps.parameters}
+    kind, known = _known(steps.task)
+    if steps.estimator not in known:
+        raise Refusal(Reason.UNKNOWN_ESTIMATOR, _unknown(steps.estimator, known, kind))
+    made = known[steps.estimator]
+    return made, list(made._get_param_names()), dict(steps.parameters)
 
 
 def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pipeline:
@@ -140,7 +148,8 @@ def make_pipeline(steps: Steps, features: Sequence[Feature], *, seed: int) -> Pi
     # Words are many and mostly absent: an estimator that takes a sparse matrix gets one, which no
     # data frame can be. The text's own steps have no data frame to give either way.
     sparse = bool(text) and get_tags(estimator).input_tags.sparse
-    if not sparse:
+    # LightGBM and XGBoost refuse names with ',', ':' or '[' in them, as categories may have.
+    if not sparse and not boosting.package_of(estimator):
         columns.set_output(transform="pandas")
     if text:
         columns.transformers.append(("text", _text(text, sparse), text))
@@ -198,11 +207,13 @@ def fit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            model = _made_ready(sklearn.clone(pipeline), steps, within)
-            fitted = _finished(weights.fit(model, inputs, target, weight))
+            fitted = _fitted(sklearn.clone(pipeline), inputs, target, steps, weight, within)
         except Exception as error:
             # Whatever a module raises is its author's to mend.
+            if isinstance(error, Refusal):
+                raise
             known = isinstance(error, ValueError | TypeError | ArithmeticError)
+            known |= type(error).__name__ == "LightGBMError"
             if steps.module is None and not known:
                 raise
             said = modules.clean(str(error)).splitlines() or [type(error).__name__]
@@ -217,14 +228,34 @@ def fit(
     return fitted, tuple(dict.fromkeys(told))
 
 
-def _made_ready(pipeline: Pipeline, steps: Steps, within: split.Within | None) -> Any:
-    """The pipeline, or what calibrates it on the rows that each fold leaves out.
+def _fitted(
+    pipeline: Pipeline,
+    inputs: pd.DataFrame,
+    target: np.ndarray[Any, Any],
+    steps: Steps,
+    weight: np.ndarray[Any, Any] | None,
+    within: split.Within | None,
+) -> Pipeline:
+    """Fit this pipeline, by the numbers of the classes where the estimator wants those."""
+    coded = steps.module is None and boosting.wants_codes(pipeline.steps[-1][1])
+    seen = np.unique(target, return_inverse=True)[1] if coded else target
+    if within is not None and steps.module is None:
+        _cross(pipeline, within)
+        stopping.settle(pipeline, inputs, seen, weight, within)
+    model = _calibrated(pipeline, steps, within)
+    fitted = _finished(weights.fit(model, inputs, seen, weight))
+    return boosting.give_names(fitted, inputs, target) if coded else fitted
 
-    A TargetEncoder encodes each row by rows of other folds.
-    """
-    for each in weights.parts(pipeline):
-        if isinstance(each, TargetEncoder) and within is not None and steps.module is None:
+
+def _cross(pipeline: Pipeline, within: split.Within) -> None:
+    """Let a TargetEncoder encode each row by rows of other folds."""
+    for each in nesting.parts(pipeline):
+        if isinstance(each, TargetEncoder):
             each.cv = within.cover()
+
+
+def _calibrated(pipeline: Pipeline, steps: Steps, within: split.Within | None) -> Any:
+    """The pipeline, or what calibrates it on the rows that each fold leaves out."""
     if steps.calibration == "None":
         return pipeline
     return CalibratedClassifierCV(
@@ -234,7 +265,7 @@ def _made_ready(pipeline: Pipeline, steps: Steps, within: split.Within | None) -
 
 def _finished(fitted: Any) -> Pipeline:
     """A fitted model as a pipeline, without what only the fit needed."""
-    for each in weights.parts(fitted):
+    for each in nesting.parts(fitted):
         if isinstance(getattr(each, "cv", None), split.Within):
             # It holds the whole table, and no server needs it.
             each.cv = None
@@ -244,8 +275,9 @@ def _finished(fitted: Any) -> Pipeline:
 def _unknown(name: str, known: dict[str, Any], kind: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"Did you mean {_or(near)}?" if near else f"Try {_COMMON[kind]}"
-    if "." in name:
-        hint = "Dotted names are not supported by this version of Linnet: use the short name"
+    for other in boosting.dotted(kind):
+        if other.endswith(f".{name}"):
+            hint = f"Write '{other}'"
     owner = "Linnet" if kind == "clustering" else "scikit-learn"
     return f"`pipeline.estimator.class`: {owner} has no {kind} '{name}'. {hint}"
 

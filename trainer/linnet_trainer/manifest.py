@@ -26,7 +26,7 @@ from mlflow.types import ColSpec, Schema
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from linnet_trainer import thresholds
+from linnet_trainer import boosting, nesting, thresholds
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -41,6 +41,10 @@ EXAMPLES = 5
 
 TRUSTED = (
     "numpy.dtype",
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
     "sklearn._loss.loss.HalfTweedieLossIdentity",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -54,6 +58,10 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
 )
 """Types beyond skops's own that a model of ours may hold; an artifact's own list is not read."""
 
@@ -112,7 +120,7 @@ def save(
         "format": "Skops",
         "modelFile": MODEL_FILE,
         "task": _task(target),
-        "libraries": libraries(),
+        "libraries": libraries() | boosting.libraries(list(nesting.parts(pipeline))),
         "columns": [
             {
                 "name": feature.name,
@@ -233,7 +241,13 @@ def _save_pipeline(
             skops_trusted_types=list(TRUSTED),
             signature=signature,
             input_example=example,
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _requirements()],
+            pip_requirements=[
+                *(f"{name}=={metadata.version(name)}" for name in _requirements()),
+                *(
+                    f"{name}=={version}"
+                    for name, version in boosting.libraries(list(nesting.parts(pipeline))).items()
+                ),
+            ],
         )
 
 
@@ -251,7 +265,7 @@ def _walk(value: Any, state: Any, above: list[int]) -> None:
             _walk(part, state, above)
     elif isinstance(value, np.generic):
         _walk(value.item() if value.dtype.kind != "V" else np.asarray(value), state, above)
-    elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
+    elif value is None or isinstance(value, bool | int | float | complex | str | bytes | bytearray):
         _feed(state, type(value).__name__, repr(value))
     elif isinstance(value, Mapping):
         _feed(state, "map", str(len(value)))
@@ -283,6 +297,9 @@ def _object(value: Any, state: Any, above: list[int]) -> None:
     _feed(state, "object", f"{kind.__module__}.{kind.__qualname__}")
     if isinstance(value, BaseEstimator):
         inner: Any = vars(value)
+    elif boosting.package_of(value):
+        # Trees lie in memory of another language; the state is what they are stored as.
+        inner = value.__getstate__()
     elif hasattr(value, "__dict__") and "__reduce__" not in vars(kind):
         inner = vars(value)
     else:

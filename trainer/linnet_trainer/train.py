@@ -29,6 +29,7 @@ from linnet_trainer import (
     profile,
     report,
     split,
+    stopping,
     targets,
     thresholds,
     weights,
@@ -122,6 +123,7 @@ def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = ""
     progress.enter(Stage.LOADING, recipe.table.uri)
     _log_module(recipe, tracker)
     estimator = fit.make_estimator(recipe.steps, seed=recipe.seed)
+    stopping.require_axis(estimator, recipe.steps, recipe.validation.by)
     if recipe.table.weight:
         weights.require_taken(estimator, recipe.steps, recipe.table.weight)
     evaluate.require_scorers(recipe.metrics)
@@ -347,6 +349,8 @@ def _fit(recipe: Recipe, ready: Prepared, tracker: Tracker, progress: Progress) 
         )
     tracker.log_metrics(_spread(scores))
     model, warned = _fit_on(ready.held.training, pipeline, steps, ready)
+    if rounds := stopping.rounds(model):
+        tracker.log_metrics({"rounds": rounds})
     if threshold := thresholds.of(model, ready.target.ordered):
         tracker.log_metrics({"threshold": threshold.value})
         say(f"{threshold.positive} is answered from probability {threshold.value:.3f} on")

@@ -8,17 +8,16 @@ scikit-learn's metadata routing; with a TargetEncoder in the pipeline, where rou
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sklearn
-from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.preprocessing import TargetEncoder
 from sklearn.utils.validation import has_fit_parameter
 
+from linnet_trainer import nesting
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 from linnet_trainer.recipe import Steps
@@ -74,7 +73,7 @@ def fit(
     """
     if weights is None:
         return model.fit(inputs, target)
-    if any(isinstance(each, TargetEncoder) for each in parts(model)):
+    if any(isinstance(each, TargetEncoder) for each in nesting.parts(model)):
         return by_prefix(model, inputs, target, weights)
     return by_routing(model, inputs, target, weights)
 
@@ -98,26 +97,13 @@ def by_routing(model: Any, inputs: Any, target: Any, weights: Any) -> Any:
     told not to."""
     calibrated = isinstance(model, CalibratedClassifierCV)
     last = (model.estimator if calibrated else model).steps[-1][1]
-    weighted = {id(each) for each in parts(last)} | ({id(model)} if calibrated else set())
+    weighted = {id(each) for each in nesting.parts(last)} | ({id(model)} if calibrated else set())
     with sklearn.config_context(enable_metadata_routing=True):
-        takers = [each for each in parts(model) if has_fit_parameter(each, "sample_weight")]
+        takers = [each for each in nesting.parts(model) if has_fit_parameter(each, "sample_weight")]
         for each in takers:
             each.set_fit_request(sample_weight=id(each) in weighted)
         fitted = model.fit(inputs, target, sample_weight=weights)
-    for each in parts(fitted):
+    for each in nesting.parts(fitted):
         # A request says how a fit is called, not what was learned, and skops cannot store it.
         vars(each).pop("_metadata_request", None)
     return fitted
-
-
-def parts(estimator: Any) -> Iterator[Any]:
-    """Yield an estimator with all that are nested in it, the fitted clones of some too."""
-    yield estimator
-    below = list(estimator.get_params(deep=False).values())
-    below += [each for _, each in getattr(estimator, "steps", ())]
-    below += [each[1] for each in getattr(estimator, "transformers", ())]
-    below += [each[1] for each in getattr(estimator, "transformers_", ())]
-    below += [each.estimator for each in getattr(estimator, "calibrated_classifiers_", ())]
-    for each in below:
-        if isinstance(each, BaseEstimator):
-            yield from parts(each)

@@ -273,9 +273,11 @@ class Estimator(Model):
         MinLen(1),
         StringConstraints(max_length=128, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
     ] = Field(alias="class")
-    """A scikit-learn class by its short name, such as LogisticRegression, or a dotted name."""
+    """A scikit-learn class by its short name, such as LogisticRegression, or, in an image with the
+    extra `boosting`, one of lightgbm.LGBMClassifier, lightgbm.LGBMRegressor,
+    xgboost.XGBClassifier and xgboost.XGBRegressor."""
     parameters: Annotated[Mapping[str, Any], MaxLen(64)] = Field(default={})
-    """Keyword arguments of the class, as scikit-learn takes them."""
+    """Keyword arguments of the class, as its library takes them."""
     balance: Literal["None", "ClassWeight"] = "None"
     """Whether rare classes count more."""
 
