@@ -36,7 +36,7 @@ def package_of(estimator: Any) -> str:
 
 def dotted(kind: str) -> list[str]:
     """Return the dotted names of the estimators of a kind."""
-    return [f"{package}.{names[kind]}" for package, names in CLASSES.items()]
+    return [f"{package}.{names[kind]}" for package, names in CLASSES.items() if kind in names]
 
 
 def find(name: str, kind: str) -> Any:
