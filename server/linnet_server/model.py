@@ -24,8 +24,9 @@ from linnet_server import contract, manifests, trust
 from linnet_server.batching import Predictions
 from linnet_server.manifests import Column, Manifest
 
-TOLERANCE = 1e-9
-"""How far a probability may lie from the sample's: room for another BLAS, not for another model."""
+TOLERANCE = 1e-6
+"""How far a probability may lie from the sample's: room for another BLAS and for trees that add up
+in single precision, not for another model."""
 
 BOOSTERS = ("lightgbm", "xgboost", "xgboost-cpu")
 """Distributions that a manifest may name; each is imported by the first word of its name."""

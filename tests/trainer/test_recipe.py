@@ -154,7 +154,6 @@ def test_identity_comes_from_the_environment_where_the_file_lacks_it() -> None:
             {"task": "Regression", "data": {"positiveClass": "true"}},
             "`data.positiveClass` is for `task: Classification`",
         ),
-        ({"pipeline": {"columns": {"text": ["t"]}}}, "spec.pipeline.columns.text"),
         ({"validation": {"holdout": {"purgeGroups": True}}}, "purgeGroups` needs `data.groups`"),
         ({"validation": {"splitter": "KFold", "gap": "24h"}}, "use TimeSeriesSplit, or remove"),
         ({"gates": [{"name": "g", "beauty": {"minimum": "1"}}]}, "spec.gates 'g'"),
