@@ -231,12 +231,14 @@ def fit(
 def _fitted(
     pipeline: Pipeline,
     inputs: pd.DataFrame,
-    target: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any] | None,
     steps: Steps,
     weight: np.ndarray[Any, Any] | None,
     within: split.Within | None,
 ) -> Pipeline:
     """Fit this pipeline, by the numbers of the classes where the estimator wants those."""
+    if target is None:
+        return _finished(weights.fit(pipeline, inputs, None, weight))
     coded = steps.module is None and boosting.wants_codes(pipeline.steps[-1][1])
     seen = np.unique(target, return_inverse=True)[1] if coded else target
     if within is not None and steps.module is None:
