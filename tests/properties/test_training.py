@@ -395,17 +395,17 @@ def test_the_run_of_a_failed_training_is_closed_once() -> None:
 
 
 def test_a_field_that_is_not_live_trains_nothing_and_a_good_spec_goes_on() -> None:
-    pipeline = {**TRAINING["pipeline"], "calibration": "Sigmoid"}
-    simulation = TrainingSimulation(spec={**TRAINING, "pipeline": pipeline})
+    log = {"predictionLog": {"modelDeploymentRef": {"name": "delays"}}}
+    simulation = TrainingSimulation(spec={**TRAINING, "data": log})
     simulation.run(60)
     assert simulation.condition("Stalled") == ("True", "NotYetSupported")
     assert simulation.condition("Complete") == ("False", "NotYetSupported")
     assert simulation.message("Stalled") == (
-        "spec.pipeline.calibration is not supported by this version of Linnet: remove it or upgrade"
+        "spec.data.predictionLog is not supported by this version of Linnet: remove it or upgrade"
     )
     assert simulation.of_kind("Job") == []
     # The spec is immutable, so this stands for an object that is made anew under the same name.
-    simulation.edit(lambda obj: obj["spec"]["pipeline"].pop("calibration"))
+    simulation.edit(lambda obj: obj["spec"].update(data=TRAINING["data"]))
     finish(simulation)
     assert simulation.condition("Stalled") == ("", "")
     assert simulation.condition("Complete") == ("True", "Completed")
