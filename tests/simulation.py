@@ -453,7 +453,7 @@ class Loop:
         alive = set()
         for obj in self.cluster.objects.values():
             ours = obj["metadata"].get("labels", {}).get(labels.MANAGED_BY)
-            if obj["kind"] in labels.OWNER_LABEL or ours:
+            if obj["kind"] in (*labels.OWNER_LABEL, "Gateway") or ours:
                 alive.add(key_of(obj))
                 if not self.unseen(obj):
                     self.world.cache.update(self.past.get(key_of(obj), obj))

@@ -13,6 +13,7 @@ from scenarios import HOLD, WITH_GATEWAY, at_weight, keep, promoted, rejected
 from simulation import NAMESPACE, Simulation, copied, offer, serving
 
 Fault = Callable[[Simulation], None]
+GATEWAY = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway"}
 SLOW = {**HOLD, "minDuration": "60s", "maxDuration": "2m"}
 PATIENT = {
     **WITH_GATEWAY,
@@ -195,16 +196,20 @@ def test_a_status_of_an_older_backup_is_gone_on_from() -> None:
     ends_well(simulation, 900)
 
 
-def test_a_gateway_that_is_deleted_and_made_again_is_waited_for() -> None:
+@pytest.mark.parametrize("stale", [False, True], ids=["nothing is said of it", "its words stay"])
+def test_a_gateway_that_is_deleted_and_made_again_is_waited_for(stale: bool) -> None:
     simulation = midway()
     simulation.world.gateways_readable = True
     simulation.gateway_up = False
     route = simulation.cluster.objects["HTTPRoute", NAMESPACE, "delays"]
-    simulation.cluster.put({**route, "status": {"parents": []}})
+    simulation.cluster.put(route if stale else {**route, "status": {"parents": []}})
     simulation.run(120)
     assert simulation.status["weight"] == 20
     assert simulation.condition("TrafficProgrammed") == ("False", "GatewayNotFound")
     assert simulation.condition("Progressing") == ("False", "RouteNotProgrammed")
+    parent = route["spec"]["parentRefs"][0]
+    meta = {"namespace": parent.get("namespace", NAMESPACE), "name": parent["name"]}
+    simulation.cluster.put({**GATEWAY, "metadata": meta})
     simulation.gateway_up = True
     ends_well(simulation)
 

@@ -82,8 +82,10 @@ def test_every_gateway_must_have_answered() -> None:
     assert view.message == "Gateway 'other' has not answered the route yet"
 
 
-def test_a_gateway_that_does_not_exist_keeps_nobody_waiting() -> None:
-    view = traffic.read_route(route({"a": 100}), parents=PARENTS, missing_gateways=["eg"])
+@pytest.mark.parametrize("said", [(), GOOD], ids=["nothing", "what it said before it went"])
+def test_a_gateway_that_does_not_exist_keeps_nobody_waiting(said: Any) -> None:
+    view = traffic.read_route(route({"a": 100}, *said), parents=PARENTS, missing_gateways=["eg"])
+    assert not view.programmed
     assert (view.reason, view.observed) == (Reason.GATEWAY_NOT_FOUND, True)
     assert view.message == (
         "Gateway 'eg' does not exist: create it or correct `spec.route.parentRefs`"

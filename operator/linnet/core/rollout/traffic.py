@@ -390,7 +390,8 @@ def read_route(
     generation = route["metadata"].get("generation", 0)
     reports = (route.get("status") or {}).get("parents") or []
     reason, message, observed = _judge_parents(parents, reports, generation)
-    if reason is not Reason.PROGRAMMED and missing_gateways:
+    if missing_gateways:
+        # What a Gateway once said of the route stays in its status when the Gateway goes.
         reason, observed = Reason.GATEWAY_NOT_FOUND, True
         message = (
             f"Gateway '{missing_gateways[0]}' does not exist: create it or correct "
