@@ -70,7 +70,7 @@ def _gateway(place: Place) -> str:
 
 def _counted_by_envoy(place: Place) -> dict[str, Any]:
     """Requests that Envoy could not have answered well, by Service, whoever is to blame."""
-    cluster = f'envoy_cluster_name="service/{place.namespace}/$revision/80"'
+    cluster = f'envoy_cluster_name="service/{place.namespace}/$revision/80/http"'
     return {
         "name": "gateway",
         "errorRate": {},
