@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from linnet_trainer import nesting
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 
@@ -97,10 +98,10 @@ def give_names(fitted: Pipeline, inputs: pd.DataFrame, target: np.ndarray[Any, A
     return Pipeline([("model", named.fit(inputs, target))])
 
 
-def libraries(parts: Collection[Any]) -> dict[str, str]:
-    """Return which distributions these parts of a model need beside scikit-learn, with versions."""
+def libraries(model: Any) -> dict[str, str]:
+    """Return which distributions a model needs beside scikit-learn's, with their versions."""
     found = {}
-    for package in sorted({package_of(each) for each in parts} - {""}):
+    for package in sorted({package_of(each) for each in nesting.parts(model)} - {""}):
         for name in _DISTRIBUTIONS[package]:
             try:
                 found[name] = metadata.version(name)

@@ -94,9 +94,7 @@ def train_clusters(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     everything = np.arange(len(rows))
     inputs = data.choose(rows, everything, recipe)
     table = data.cast(rows.frame, inputs.features)
-    named = [recipe.table.timestamp, recipe.table.groups, recipe.table.row_id]
-    used = [*inputs.names, *(name for name in named if name)]
-    sha256 = data.digest(rows.frame[used])
+    sha256 = data.digest(rows.frame[data.used(recipe.table, inputs)])
     times = rows.frame[recipe.table.timestamp] if recipe.table.timestamp else None
     train.log_data(recipe, rows, tracker, sha256=sha256, times=times, words=words)
     progress.enter(Stage.FITTING, f"{len(rows)} rows, {len(inputs.features)} features")
@@ -137,14 +135,8 @@ def train_clusters(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
     written = _card(recipe, facts, judged, result, clusters)
     tracker.log_text(card.markdown(recipe.model, written), "model-card.md")
     tracker.log_text(card.page(recipe.model, written, {}), "model-card.html")
-    tags = {
-        contract.TAG_MANIFEST: manifest_sha,
-        contract.TAG_CONTENT: content,
-        contract.TAG_JOB_UID: recipe.job_uid,
-        contract.TAG_DATA: sha256,
-        contract.TAG_ARTIFACTS: location,
-        contract.TAG_NOT_SERVABLE: NOT_SERVABLE,
-    }
+    tags = train.version_tags(recipe, facts, manifest_sha=manifest_sha, location=location)
+    tags[contract.TAG_NOT_SERVABLE] = NOT_SERVABLE
     return train.conclude(result, tags, recipe, tracker, progress)
 
 

@@ -176,6 +176,12 @@ def cast(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
+def used(table: Table, inputs: Inputs) -> list[str]:
+    """Return the columns that a training uses: the inputs, then what the spec names besides."""
+    named = (table.target, table.timestamp, table.groups, table.weight, table.row_id)
+    return [*inputs.names, *(name for name in named if name and name not in inputs.names)]
+
+
 def digest(frame: pd.DataFrame) -> str:
     """Return the sha256 over all rows of `frame` and its column names."""
     state = hashlib.sha256("\0".join(map(str, frame.columns)).encode())
@@ -254,30 +260,20 @@ def _listed(
     rows: Rows, part: np.ndarray[Any, np.dtype[np.intp]], columns: Columns
 ) -> tuple[Feature, ...]:
     features = []
-    for name in columns.numeric:
-        if _kind(rows.frame[name]) != "double":
-            raise Refusal(
-                Reason.INVALID_DATA,
-                f"`pipeline.columns.numeric` names '{name}', whose type is {rows.types[name]}: "
-                "numbers and booleans are numeric",
-            )
-        features.append(Feature(name=name, type="double", source=rows.types[name]))
-    for name in columns.categorical:
-        if not _kind(rows.frame[name]):
-            raise Refusal(
-                Reason.INVALID_DATA,
-                f"`pipeline.columns.categorical` names '{name}', whose type is "
-                f"{rows.types[name]}: texts, numbers and booleans can be categories",
-            )
-        features.append(Feature(name=name, type="string", source=rows.types[name]))
-    for name in columns.text:
-        if _kind(rows.frame[name]) != "string":
-            raise Refusal(
-                Reason.INVALID_DATA,
-                f"`pipeline.columns.text` names '{name}', whose type is {rows.types[name]}: only "
-                "texts have words",
-            )
-        features.append(Feature(name=name, type="string", source=rows.types[name]))
+    for kind, names, given, taken, hint in (
+        ("numeric", columns.numeric, "double", ("double",), "numbers and booleans are numeric"),
+        ("categorical", columns.categorical, "string", ("double", "string"),
+         "texts, numbers and booleans can be categories"),
+        ("text", columns.text, "string", ("string",), "only texts have words"),
+    ):  # fmt: skip
+        for name in names:
+            if _kind(rows.frame[name]) not in taken:
+                raise Refusal(
+                    Reason.INVALID_DATA,
+                    f"`pipeline.columns.{kind}` names '{name}', whose type is "
+                    f"{rows.types[name]}: {hint}",
+                )
+            features.append(Feature(name=name, type=given, source=rows.types[name]))
     if twice := [name for name, count in Counter(columns.listed).items() if count > 1]:
         raise Refusal(
             Reason.INVALID_DATA,

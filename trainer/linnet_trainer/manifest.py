@@ -26,7 +26,7 @@ from mlflow.types import ColSpec, Schema
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from linnet_trainer import boosting, nesting, thresholds
+from linnet_trainer import boosting, thresholds
 from linnet_trainer.contract import Reason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
@@ -101,12 +101,14 @@ def save(
         The manifest's sha256 and the content digest, as `sha256:<hex>`.
     """
     nullable = {feature.name: bool(training[feature.name].isna().any()) for feature in features}
+    needed = boosting.libraries(pipeline)
     _save_pipeline(
         folder,
         pipeline,
         Model(artifact_path=location, model_uuid=model_id, model_id=model_id, run_id=run_id),
         signature=_signature(features, nullable, target),
         example=_example(training, features),
+        needed=needed,
     )
     own = folder / FOLDER
     own.mkdir()
@@ -120,7 +122,7 @@ def save(
         "format": "Skops",
         "modelFile": MODEL_FILE,
         "task": _task(target),
-        "libraries": libraries() | boosting.libraries(list(nesting.parts(pipeline))),
+        "libraries": libraries() | needed,
         "columns": [
             {
                 "name": feature.name,
@@ -226,7 +228,13 @@ def digest(fitted: Any) -> str:
 
 
 def _save_pipeline(
-    folder: Path, pipeline: Any, model: Model, *, signature: ModelSignature, example: pd.DataFrame
+    folder: Path,
+    pipeline: Any,
+    model: Model,
+    *,
+    signature: ModelSignature,
+    example: pd.DataFrame,
+    needed: Mapping[str, str],
 ) -> None:
     import mlflow.sklearn
 
@@ -243,10 +251,7 @@ def _save_pipeline(
             input_example=example,
             pip_requirements=[
                 *(f"{name}=={metadata.version(name)}" for name in _requirements()),
-                *(
-                    f"{name}=={version}"
-                    for name, version in boosting.libraries(list(nesting.parts(pipeline))).items()
-                ),
+                *(f"{name}=={version}" for name, version in needed.items()),
             ],
         )
 

@@ -175,8 +175,6 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         "Random": [recipe.table.row_id] if recipe.table.row_id else list(rows.names),
     }[recipe.validation.by]
     given = recipe.table
-    named = [given.target, given.timestamp, given.groups, given.weight, given.row_id]
-    used = [*inputs.names, *(name for name in named if name and name not in inputs.names)]
     return Prepared(
         rows=rows,
         target=target,
@@ -184,7 +182,7 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
         inputs=inputs,
         table=data.cast(rows.frame, inputs.features),
         facts=held.facts(key),
-        sha256=data.digest(rows.frame[used]),
+        sha256=data.digest(rows.frame[data.used(given, inputs)]),
         timestamp=given.timestamp,
         weight=weights.read(rows.frame[given.weight], given.weight) if given.weight else None,
         dictionary=dictionary.read(given.dictionary),
@@ -439,16 +437,23 @@ def _evaluate(
     _write_card(
         recipe, ready, fitted, (answers, scores), facts, found, result, rival, tracker, folder
     )
-    tags = {
-        contract.TAG_MANIFEST: manifest_sha,
-        contract.TAG_CONTENT: content,
-        contract.TAG_JOB_UID: recipe.job_uid,
-        contract.TAG_DATA: ready.sha256,
-        contract.TAG_ARTIFACTS: location,
-    }
+    tags = version_tags(recipe, facts, manifest_sha=manifest_sha, location=location)
     if facts.trained_until:
         tags[contract.TAG_TRAINED_UNTIL] = facts.trained_until
     return conclude(result, tags, recipe, tracker, progress)
+
+
+def version_tags(
+    recipe: Recipe, facts: report.Facts, *, manifest_sha: str, location: str
+) -> dict[str, str]:
+    """Return what the registry records of every version."""
+    return {
+        contract.TAG_MANIFEST: manifest_sha,
+        contract.TAG_CONTENT: facts.content_digest,
+        contract.TAG_JOB_UID: recipe.job_uid,
+        contract.TAG_DATA: facts.data_sha256,
+        contract.TAG_ARTIFACTS: location,
+    }
 
 
 def conclude(
