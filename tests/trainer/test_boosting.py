@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from linnet_server import model as served
-from linnet_trainer import boosting, data, evaluate, fit, manifest, stopping, train, weights
+from linnet_trainer import boosting, evaluate, fit, manifest, stopping, weights
 from linnet_trainer.errors import Refusal
-from linnet_trainer.recipe import Axis, Recipe
+from linnet_trainer.recipe import Axis
 
+from trainer.preparing import fitted, prepare
 from trainer.test_recipe import parse
 from trainer.world import World, make_table, merge
 
@@ -32,19 +33,6 @@ def named() -> pd.DataFrame:
 
 def estimator(name: str, **parameters: Any) -> dict[str, Any]:
     return {"pipeline": {"estimator": {"class": name, "parameters": parameters}}}
-
-
-def prepare(world: World, table: pd.DataFrame, *changes: Any) -> tuple[Recipe, train.Prepared]:
-    given: dict[str, Any] = {"data": {"table": {"uri": world.write(table)}}}
-    for each in changes:
-        given = merge(given, each)
-    recipe = parse(given)
-    return recipe, train._prepare(recipe, data.read(recipe))
-
-
-def fitted(recipe: Recipe, ready: train.Prepared) -> Any:
-    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
-    return train._fit_on(ready.held.training, pipeline, recipe.steps, ready)[0]
 
 
 @pytest.mark.parametrize("name", ["lightgbm.LGBMClassifier", "xgboost.XGBClassifier"])

@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import training_builders
 import yaml
 from linnet.adapters.mlflow import MLflowRegistry
-from linnet.api.training_job import TrainingJobSpec, TrainingJobStatus
-from linnet.core.jobs import Settings
+from linnet.api.training_job import TrainingJobStatus
 from linnet.core.training import planner, resources
 from linnet.core.training.state import Observation
 from linnet_server import fetch, model
@@ -49,19 +49,7 @@ def observation(uri: str, changes: Mapping[str, Any] | None = None) -> Observati
     """The example's TrainingJob on another table."""
     data = {"table": {"uri": uri}, "timestamp": "at", "window": None}
     spec = merge(merge(MANIFEST["spec"], {"data": data}), changes or {})
-    return Observation(
-        name="delays-custom",
-        namespace="team",
-        uid="uid-1",
-        generation=1,
-        created=NOW,
-        spec=TrainingJobSpec.model_validate(spec),
-        status=TrainingJobStatus(),
-        settings=Settings(
-            image="", image_pull_policy="Never", pod_environment={}, tracking_link=""
-        ),
-        identity="linnet-system/linnet-operator",
-    )
+    return training_builders.observation(spec, name="delays-custom", uid="uid-1", created=NOW)
 
 
 def run(seen: Observation, world: World, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from linnet_trainer import data, evaluate, fit, manifest, train, weights
-from linnet_trainer.recipe import Recipe
+from linnet_trainer import evaluate, fit, manifest, weights
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import TargetEncoder
 
-from trainer.test_recipe import parse
-from trainer.world import World, merge
+from trainer.preparing import fitted, prepare
+from trainer.world import World
 
 ENCODED: dict[str, Any] = {
     "pipeline": {
@@ -24,19 +23,6 @@ ENCODED: dict[str, Any] = {
     }
 }
 GROUPED = {"data": {"timestamp": "", "groups": "plane"}, "validation": {"holdout": {"by": "Group"}}}
-
-
-def prepare(world: World, table: pd.DataFrame, *changes: Any) -> tuple[Recipe, train.Prepared]:
-    given = merge(ENCODED, {"data": {"table": {"uri": world.write(table)}}})
-    for each in changes:
-        given = merge(given, each)
-    recipe = parse(given)
-    return recipe, train._prepare(recipe, data.read(recipe))
-
-
-def fitted(recipe: Recipe, ready: train.Prepared) -> Any:
-    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
-    return train._fit_on(ready.held.training, pipeline, recipe.steps, ready)[0]
 
 
 CLASSES = ("early", "late", "on time")
@@ -64,7 +50,7 @@ def test_every_kind_of_target_is_encoded_twice_alike_and_by_name(
     world: World, flights: pd.DataFrame, kind: str
 ) -> None:
     changes, target, names = CASES[kind]
-    recipe, ready = prepare(world, flights.assign(late=target(flights)), changes)
+    recipe, ready = prepare(world, flights.assign(late=target(flights)), ENCODED, changes)
     model = fitted(recipe, ready)
 
     found = [name.partition("__")[2] for name in model[:-1].get_feature_names_out()]
@@ -82,7 +68,7 @@ def test_a_category_of_one_row_each_tells_a_model_nothing(
     """Encoded on the rows themselves it would give every training row's answer away."""
     table = flights.assign(late=flights["late"].sample(frac=1, random_state=0).to_numpy())
     table["plane"] = [f"N{number // 2}" for number in range(len(table))]
-    recipe, ready = prepare(world, table, {"pipeline": {"columns": {"numeric": []}}})
+    recipe, ready = prepare(world, table, ENCODED, {"pipeline": {"columns": {"numeric": []}}})
     part = ready.held.training
     model = fitted(recipe, ready)
     encoder = model.named_steps["columns"].named_transformers_["categorical"]
@@ -99,7 +85,7 @@ def test_each_row_is_encoded_once_by_rows_of_another_time_or_group(
     world: World, flights: pd.DataFrame, changes: Any, column: str
 ) -> None:
     columns = {"pipeline": {"columns": {"categorical": ["carrier"]}}}
-    _, ready = prepare(world, flights, columns, changes)
+    _, ready = prepare(world, flights, ENCODED, columns, changes)
     part = ready.held.training[: len(ready.held.training) // 2]
     folds = ready.within.cover().split(ready.table.iloc[part])
 
@@ -128,7 +114,7 @@ def test_beside_an_encoder_the_steps_name_gives_the_weights_that_routing_would_g
 ) -> None:
     table = flights.assign(w=np.arange(len(flights)) % 3 + 0.5)
     changes = {"data": {"weight": "w"}, "pipeline": {"calibration": calibration}}
-    recipe, ready = prepare(world, table, changes)
+    recipe, ready = prepare(world, table, ENCODED, changes)
     rows = ready.held.training
     inputs, values, weight = ready.table.iloc[rows], ready.target.values[rows], ready.weight[rows]
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from linnet_server import model as served
-from linnet_trainer import data, fit, manifest, train
+from linnet_trainer import fit, manifest, train
 from linnet_trainer.errors import Refusal
 from scipy import sparse
 
-from trainer.test_recipe import parse
+from trainer.preparing import prepare
 from trainer.world import World, merge
 
 
@@ -36,18 +36,12 @@ TEXT: dict[str, Any] = {
 }
 
 
-def prepare(world: World, table: pd.DataFrame, changes: Any = None) -> tuple[Any, train.Prepared]:
-    given = merge(merge(TEXT, {"data": {"table": {"uri": world.write(table)}}}), changes or {})
-    recipe = parse(given)
-    return recipe, train._prepare(recipe, data.read(recipe))
-
-
 @pytest.mark.parametrize("estimator", ["LogisticRegression", "HistGradientBoostingClassifier"])
 def test_words_are_features_by_name_and_sparse_where_the_estimator_takes_it(
     world: World, noted: pd.DataFrame, estimator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "WORDS", 50)
-    recipe, ready = prepare(world, noted, {"pipeline": {"estimator": {"class": estimator}}})
+    recipe, ready = prepare(world, noted, TEXT, {"pipeline": {"estimator": {"class": estimator}}})
     pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
     model, _ = train._fit_on(ready.held.training, pipeline, recipe.steps, ready)
 
@@ -100,7 +94,7 @@ def test_a_text_that_is_none_is_refused_by_name(
     given = {"pipeline": {"columns": {"numeric": [], "categorical": [], **columns}}}
 
     def fitted() -> None:
-        recipe, ready = prepare(world, noted.assign(blank="a b"), given)
+        recipe, ready = prepare(world, noted.assign(blank="a b"), TEXT, given)
         pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
         train._fit_on(ready.held.training, pipeline, recipe.steps, ready)
 

@@ -12,15 +12,16 @@ import pytest
 from linnet_server import model as served
 from linnet_trainer import data, evaluate, fit, manifest, thresholds, train, weights
 from linnet_trainer.errors import Refusal
-from linnet_trainer.recipe import Recipe
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
+from trainer.preparing import fitted, prepare
 from trainer.test_recipe import parse
 from trainer.world import World, make_table, merge
 
+LATE = {"data": {"positiveClass": "late"}}
 TUNED = {"pipeline": {"thresholdMetric": "balanced_accuracy"}}
 
 
@@ -29,17 +30,6 @@ def rare() -> pd.DataFrame:
     """Flights of which one in five is late, with labels of text; the last class is the common."""
     table = make_table()
     return table.assign(late=np.where(table["late"] & (table["x"] > 0), "late", "on time"))
-
-
-def prepare(world: World, table: pd.DataFrame, **changes: Any) -> tuple[Recipe, train.Prepared]:
-    given = {"data": {"table": {"uri": world.write(table)}, "positiveClass": "late"}}
-    recipe = parse(merge(given, changes))
-    return recipe, train._prepare(recipe, data.read(recipe))
-
-
-def fitted(recipe: Recipe, ready: train.Prepared) -> Any:
-    pipeline = fit.make_pipeline(recipe.steps, ready.inputs.features, seed=0)
-    return train._fit_on(ready.held.training, pipeline, recipe.steps, ready)[0]
 
 
 def test_threshold_and_calibration_are_in_manifest_samples_gates_and_server_alike(
@@ -84,7 +74,7 @@ def test_threshold_and_calibration_are_in_manifest_samples_gates_and_server_alik
 def test_a_tuned_threshold_beats_the_likelier_class_on_rows_of_later(
     world: World, rare: pd.DataFrame
 ) -> None:
-    recipe, ready = prepare(world, rare, **TUNED)
+    recipe, ready = prepare(world, rare, LATE, TUNED)
     tuned = fitted(recipe, ready)
     found = thresholds.of(tuned, ready.target.ordered)
     rows, truth = ready.table.iloc[ready.held.holdout], ready.target.codes[ready.held.holdout]
@@ -101,7 +91,7 @@ def test_a_tuned_threshold_beats_the_likelier_class_on_rows_of_later(
 def test_nothing_of_the_holdout_or_of_a_tested_fold_moves_the_threshold(
     world: World, rare: pd.DataFrame
 ) -> None:
-    recipe, ready = prepare(world, rare, **TUNED)
+    recipe, ready = prepare(world, rare, LATE, TUNED)
     before = thresholds.of(fitted(recipe, ready), ready.target.ordered)
     ready.table.iloc[ready.held.holdout, 0] = 99.0
     ready.target.codes[ready.held.holdout] = 0
@@ -148,7 +138,9 @@ def test_calibration_mends_probabilities_that_are_too_sure(
     table = flights.assign(late=np.where(flights["late"], "late", "on time"), **copies)
     losses = []
     for calibration in ("None", method):
-        recipe, ready = prepare(world, table, pipeline={**sure, "calibration": calibration})
+        recipe, ready = prepare(
+            world, table, LATE, {"pipeline": {**sure, "calibration": calibration}}
+        )
         rows = ready.held.holdout
         answers = evaluate.answer(
             fitted(recipe, ready), ready.table.iloc[rows], ready.target.classes
@@ -162,7 +154,7 @@ def test_weights_reach_calibrator_and_estimator_by_both_ways_alike(
     world: World, rare: pd.DataFrame
 ) -> None:
     table = rare.assign(w=np.arange(len(rare)) % 3 + 0.5)
-    _, ready = prepare(world, table, data={"weight": "w"})
+    _, ready = prepare(world, table, LATE, {"data": {"weight": "w"}})
     rows = ready.held.training
     inputs, values, weight = ready.table.iloc[rows], ready.target.values[rows], ready.weight[rows]
     recipe = parse({"pipeline": {"calibration": "Sigmoid"}})

@@ -2,20 +2,20 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from builders import NOW
 from linnet.api.training_job import TrainingJobSpec, TrainingJobStatus
-from linnet.core.jobs import PodView, Settings
+from linnet.core.jobs import PodView
 from linnet.core.plan import CreateObject, Plan
 from linnet.core.registry import ModelView, RunView, VersionView
 from linnet.core.training import planner, resources
 from linnet.core.training.state import Observation
 from linnet_trainer import contract
 from simulation import TRAINING
+from training_builders import begun, observation
 
-NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SPEC: dict[str, Any] = {
     **{key: value for key, value in TRAINING.items() if key != "pipeline"},
     "custom": {"command": ["python"], "args": ["/code/train.py"]},
@@ -25,23 +25,9 @@ SPEC: dict[str, Any] = {
         {"name": "never-worse", "metric": "roc_auc", "notWorseThan": "Champion", "unit": "Row"},
     ],
 }
-BASE = Observation(
-    name="delays",
-    namespace="team",
-    uid="uid-job",
-    generation=1,
-    created=NOW,
-    spec=TrainingJobSpec.model_validate(SPEC),
-    status=TrainingJobStatus(),
-    settings=Settings(
-        image="trainer:1", image_pull_policy="Never", pod_environment={}, tracking_link="http://m"
-    ),
-    identity="linnet-system/linnet-operator",
-)  # fmt: skip
+BASE = observation(SPEC)
 HASH = resources.spec_hash(BASE)
-NAMED = TrainingJobStatus(
-    spec_hash=HASH, job_name=f"delays-train-{HASH[:8]}", start_time="2026-11-25T12:00:00Z"
-)
+NAMED = begun(BASE)
 COMPLETE = {
     "metadata": {"name": NAMED.job_name},
     "spec": {

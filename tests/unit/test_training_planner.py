@@ -2,38 +2,25 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from builders import NOW
 from linnet.api.reasons import Reason
 from linnet.api.training_job import AliasStatus, TrainingJobSpec, TrainingJobStatus
-from linnet.core.jobs import PodView, Settings
+from linnet.core.jobs import PodView
 from linnet.core.plan import ApplyObject, CloseRun, CreateObject, PatchObject, Plan, SetAlias
 from linnet.core.registry import ModelView, RunView, VersionView
 from linnet.core.training import planner, policy, resources
 from linnet.core.training.state import Observation
 from linnet_trainer import contract
 from simulation import TRAINING
+from training_builders import begun, observation
 
-NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-BASE = Observation(
-    name="delays",
-    namespace="team",
-    uid="uid-job",
-    generation=1,
-    created=NOW,
-    spec=TrainingJobSpec.model_validate(TRAINING),
-    status=TrainingJobStatus(),
-    settings=Settings(
-        image="trainer:1", image_pull_policy="Never", pod_environment={}, tracking_link="http://m"
-    ),
-    identity="linnet-system/linnet-operator",
-)  # fmt: skip
+BASE = observation(TRAINING)
 HASH = resources.spec_hash(BASE)
-NAMED = TrainingJobStatus(
-    spec_hash=HASH, job_name=f"delays-train-{HASH[:8]}", start_time="2026-11-25T12:00:00Z"
-)
+NAMED = begun(BASE)
 
 
 def document(**changes: Any) -> contract.Result:
