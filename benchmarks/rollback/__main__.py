@@ -29,13 +29,12 @@ from pathlib import Path
 
 from benchmarks.scale import argo
 from tests.e2e.api import Manifest
-from tests.e2e.world import Place, Traffic, World
+from tests.e2e.world import PROMETHEUS, Place, Traffic, World
 
 PODS = 5
 RATE = 20.0
 LIMIT = 60 * 60.0
 ROLLOUTS = "/apis/argoproj.io/v1alpha1/namespaces"
-PROMETHEUS = "http://prometheus.monitoring.svc:9090"
 
 
 def tell(who: str, what: str, value: str) -> None:

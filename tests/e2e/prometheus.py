@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from .world import OPERATOR, STEPS, Manifest, Place, World, condition
+from .world import OPERATOR, PROMETHEUS, STEPS, Manifest, Place, World, condition
 
-ADDRESS = "http://prometheus.monitoring.svc:9090"
 SETTING = "LINNET_PROMETHEUS_URL"
 PATIENT = {"minDuration": "5s", "minCandidateRequests": 100_000, "maxDuration": "10m"}
 
@@ -22,7 +21,7 @@ PATIENT = {"minDuration": "5s", "minCandidateRequests": 100_000, "maxDuration": 
 @pytest.fixture
 def asking(world: World) -> Iterator[World]:
     """The operator knows where Prometheus is."""
-    _set(world, f"{SETTING}={ADDRESS}")
+    _set(world, f"{SETTING}={PROMETHEUS}")
     yield world
     _set(world, f"{SETTING}-")
 
@@ -53,18 +52,7 @@ def _gateway(place: Place) -> str:
     }
     place.apply(proxy)
     parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "counts"}
-    place.apply(
-        {
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "Gateway",
-            "metadata": {"name": "counts", "namespace": place.namespace},
-            "spec": {
-                "gatewayClassName": "eg",
-                "infrastructure": {"parametersRef": parameters},
-                "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}],
-            },
-        }
-    )
+    place.apply(place.gateway("counts", infrastructure={"parametersRef": parameters}))
     return f"http://{name}.envoy-gateway-system.svc"
 
 

@@ -13,15 +13,7 @@ STICKY = {"weight": 50, "sticky": {"cookie": "arm"}}
 @beside
 def test_a_gateway_that_is_made_again_holds_the_weight_meanwhile(world: World) -> None:
     place = world.place("gateway")
-    gateway = {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "own", "namespace": place.namespace},
-        "spec": {
-            "gatewayClassName": "eg",
-            "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}],
-        },
-    }
+    gateway = place.gateway("own")
     place.apply(gateway)
     place.serving(
         route={"parentRefs": [{"name": "own"}]},

@@ -78,6 +78,8 @@ CONTAINER: Mapping[str, Any] = {
     },
     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
 }
+PROMETHEUS = "http://prometheus.monitoring.svc:9090"
+"""Where `python3 -m dev.cluster prometheus` has it answer."""
 GATEWAY = "http://eg.envoy-gateway-system.svc"
 ONE_REQUEST_A_CONNECTION = (
     "import sys; sys.path.insert(0, '/opt/linnet/demo'); import replay; "
@@ -449,6 +451,13 @@ class Place:
             },
         }
         return self._object("DriftPolicy", name, merge(spec, changes))
+
+    def gateway(self, name: str, **changes: Any) -> Manifest:
+        """A Gateway of the place's own, with changes."""
+        listener = {"name": "http", "protocol": "HTTP", "port": 80}
+        spec = {"gatewayClassName": "eg", "listeners": [listener]}
+        made = self._object("Gateway", name, merge(spec, changes))
+        return made | {"apiVersion": "gateway.networking.k8s.io/v1"}
 
     def _object(self, kind: str, name: str, spec: Mapping[str, Any]) -> Manifest:
         return {

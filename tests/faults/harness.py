@@ -136,6 +136,10 @@ class Place:
 
     # -- objects -----------------------------------------------------------------------------------
 
+    def deploy(self, spec: Mapping[str, Any]) -> None:
+        """The ModelDeployment alone."""
+        self.api.apply(self._object("ModelDeployment", spec))
+
     def _object(self, kind: str, spec: Mapping[str, Any]) -> Manifest:
         return {
             "apiVersion": "linnet.dev/v1alpha1",
@@ -146,16 +150,8 @@ class Place:
 
     def create(self) -> None:
         """One object of each kind."""
-        self.api.apply(
-            self._object(
-                "ModelDeployment",
-                {
-                    "model": {"name": MODEL},
-                    "server": {"replicas": 1, "template": NOWHERE},
-                    **QUICK,
-                },
-            )
-        )
+        server = {"replicas": 1, "template": NOWHERE}
+        self.deploy({"model": {"name": MODEL}, "server": server, **QUICK})
         training = {
             "model": {"name": MODEL},
             "data": {"table": {"uri": "s3://none/none.parquet"}, "target": "late"},
@@ -190,15 +186,30 @@ class Place:
 
     def check(self) -> None:
         """Ask for a check now."""
+        self.request("DriftPolicy", "check")
+
+    def request(self, kind: str, what: str) -> None:
+        """Ask for something now."""
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        asked = {"metadata": {"annotations": {"linnet.dev/request": f"check@{moment}"}}}
-        self.api.patch("DriftPolicy", self.namespace, "story", asked)
+        asked = {"metadata": {"annotations": {"linnet.dev/request": f"{what}@{moment}"}}}
+        self.api.patch(kind, self.namespace, "story", asked)
 
     def delete(self) -> None:
         for kind in KINDS:
             self.api.delete(kind, self.namespace, "story")
 
     # -- oracles -----------------------------------------------------------------------------------
+
+    def until(self, done: Callable[[], Any], what: str, *, seconds: float = 90) -> None:
+        """Wait until `done`."""
+        deadline = time.monotonic() + seconds
+        while not done():
+            self.keep_running()
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"{what}: not within {seconds:.0f} s\n{self.status()}\n{self.log}"
+                )
+            time.sleep(0.2)
 
     def settle(self, done: Callable[[], bool] = lambda: True, *, seconds: float = 60) -> None:
         """Wait until `done`, and then until nothing is written for a while."""

@@ -9,12 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from e2e.api import Api, Manifest, path
+from e2e.api import Api, path
 from e2e.world import condition
 
 from .harness import MODEL, NOWHERE, Place, place
@@ -44,46 +42,22 @@ def midway(world: Place) -> str:
         "strategy": STRATEGY,
         "analysis": {"interval": "1s", "warmup": "1s"},
     }
-    _apply(world, "linnet.dev/v1alpha1", "ModelDeployment", "story", spec)
+    world.deploy(spec)
     world.settle(lambda: world.is_champion("1"), seconds=120)
     version = world.register()
-    _until(world, lambda: _stands(world), "the candidate has its first weight")
+    world.until(lambda: _stands(world), "the candidate has its first weight")
     return version
 
 
 def ends_well(world: Place, version: str) -> None:
     """The candidate still has its weight, nothing is held against it, and it can be promoted."""
-    _until(world, lambda: _stands(world), "the candidate has its weight again")
+    world.until(lambda: _stands(world), "the candidate has its weight again")
     status = world.status()
     assert not status.get("rejected"), status
     revision = status["candidate"]["revision"]
-    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    asked = {"metadata": {"annotations": {"linnet.dev/request": f"promote={revision}@{moment}"}}}
-    world.api.patch("ModelDeployment", world.namespace, "story", asked)
+    world.request("ModelDeployment", f"promote={revision}")
     world.settle(lambda: world.is_champion(version), seconds=120)
     assert not world.status().get("rejected"), world.status()
-
-
-def _apply(world: Place, api_version: str, kind: str, name: str, spec: Manifest) -> None:
-    world.api.apply(
-        {
-            "apiVersion": api_version,
-            "kind": kind,
-            "metadata": {"name": name, "namespace": world.namespace},
-            "spec": spec,
-        }
-    )
-
-
-def _until(world: Place, done: Callable[[], Any], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        world.keep_running()
-        if time.monotonic() > deadline:
-            raise AssertionError(
-                f"{what}: not within {seconds:.0f} s: {world.status()}\n{world.log}"
-            )
-        time.sleep(0.2)
 
 
 def _says(world: Place, kind: str, truth: str, reason: str) -> bool:
@@ -113,7 +87,7 @@ def _stands(world: Place) -> bool:
 
 def metrics_are_gone(world: Place) -> None:
     world.node.metrics_up = False
-    _until(world, lambda: _says(world, "MetricsAvailable", "False", "MetricsUnavailable"), "told")
+    world.until(lambda: _says(world, "MetricsAvailable", "False", "MetricsUnavailable"), "told")
     assert _says(world, "Progressing", "False", "MetricsUnavailable")
     time.sleep(10)
     assert world.status()["weight"] == WEIGHT
@@ -123,7 +97,7 @@ def metrics_are_gone(world: Place) -> None:
 def processes_restart(world: Place) -> None:
     before = _counted(world)
     world.node.restart_processes()
-    _until(world, lambda: _counted(world) > before + 100, "what the new processes count is added")
+    world.until(lambda: _counted(world) > before + 100, "what the new processes count is added")
 
 
 def _counted(world: Place) -> int:
@@ -140,7 +114,7 @@ def pods_are_replaced(world: Place) -> None:
         found = {pod["metadata"]["uid"] for pod in world.api.list("Pod", world.namespace)}
         return len(found) == len(uids) and not found & uids
 
-    _until(world, replaced, "both pods are replaced")
+    world.until(replaced, "both pods are replaced")
 
 
 def two_operators_work(world: Place) -> None:
@@ -186,19 +160,20 @@ def services_are_deleted(world: Place) -> None:
     def back() -> bool:
         return names == {o["metadata"]["name"] for o in world.api.list("Service", world.namespace)}
 
-    _until(world, back, "the Services are there again")
+    world.until(back, "the Services are there again")
 
 
 def another_route_is_older(world: Place) -> None:
     route = world.api.get("HTTPRoute", world.namespace, "story")
     assert route is not None
-    _apply(world, route["apiVersion"], "HTTPRoute", "foreign", route["spec"])
+    meta = {"name": "foreign", "namespace": world.namespace}
+    world.api.apply(
+        {key: route[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": meta}
+    )
     time.sleep(1.5)  # Ages are told in whole seconds.
     world.api.delete("HTTPRoute", world.namespace, "story")
-    _until(
-        world,
-        lambda: _says(world, "TrafficProgrammed", "False", "RouteOverlap"),
-        "the twin is named",
+    world.until(
+        lambda: _says(world, "TrafficProgrammed", "False", "RouteOverlap"), "the twin is named"
     )
     obj = world.api.get("ModelDeployment", world.namespace, "story")
     assert f"{world.namespace}/foreign" in condition(obj, "TrafficProgrammed")["message"]

@@ -345,9 +345,9 @@ def older_twin(route: Manifest, others: Sequence[RouteView]) -> str:
     for other in others:
         if other.age >= ours.age:
             return ""
-        same_host = other.hostnames & ours.hostnames if ours.hostnames else not other.hostnames
         if (other.namespace, other.name) == (ours.namespace, ours.name):
             continue
+        same_host = other.hostnames & ours.hostnames if ours.hostnames else not other.hostnames
         if same_host and _stands_before(other, ours) and other.prefixes & ours.prefixes:
             return f"{other.namespace}/{other.name}"
     return ""
