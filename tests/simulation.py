@@ -877,6 +877,8 @@ class Simulation(Loop):
         if name == "figure":
             version = revision.rpartition("-")[0].rpartition("-v")[2]
             return {"": self.figures[version]} if version in self.figures else {}
+        if name not in ("requests", "errors", "slow"):
+            return {}
         values: dict[str, float] = {f"other-{index}": 0.0 for index in range(self.series)}
         for (uid, kind), counted in self.counters.items():
             told = uid not in self.stale and kind == "weighted"

@@ -2,7 +2,7 @@
 
 The init container runs this with credentials; the server beside it has none and reads what lies
 here. The chain of trust: the version's tag names the sha256 of `linnet/manifest.json`, the manifest
-names the sha256 of every file. What the manifest says of data, run and columns must be
+names the sha256 of every file. What the manifest says of content, data, run and columns must be
 what the registry records of the version. A model that Linnet did not train has no manifest tag; it
 is adopted by a tag with the digest of its own two files.
 """
@@ -219,6 +219,7 @@ def adoption_digest(folder: Path, model_file: str) -> str:
 def _check_record(wish: Wish, manifest: manifests.Manifest) -> None:
     """What a manifest says of itself must be what the registry records of the version."""
     for what, told, recorded in (
+        ("content digest", _hex(manifest.content_digest), wish.content),
         ("data digest", _hex(manifest.data_digest), wish.data),
         ("run", manifest.run_id, wish.run),
     ):

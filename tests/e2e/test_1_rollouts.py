@@ -63,7 +63,8 @@ def test_a_bad_candidate_is_rolled_back_and_stays_rejected(world: World) -> None
     champion = place.server_pods("1")
 
     asked = time.time()
-    bad = place.register("bad", digest="sha256:" + "b" * 64)
+    copy = world.copy("bad")
+    bad = place.register("bad", copy=copy)
     obj = place.is_rejected(bad, "RolledBack", "regression", "traffic returned to version 1")
     _note_times(place, traffic, bad, asked)
 
@@ -88,7 +89,7 @@ def test_a_bad_candidate_is_rolled_back_and_stays_rejected(world: World) -> None
     # The same manifest changes nothing.
     place.apply(place.model_deployment())
     # The same content under a new number is not tried.
-    again = place.register("bad", digest="sha256:" + "b" * 64)
+    again = place.register("bad", copy=copy)
     obj = place.has_condition(
         "ModelDeployment", "serve", "Ready", "False", "SameContentAsRejected",
         f"version {again} has the same content as version {bad}", f"retry={rejected['revision']}",

@@ -117,8 +117,9 @@ def test_a_store_or_a_gateways_controller_that_is_down_makes_a_candidate_wait(
     place.serving()
     traffic = place.traffic(rate=10)
     champion = place.server_pods("1")
+    copy = world.copy("good")
     with _without(world, "mlops", "s3"):
-        second = place.register()
+        second = place.register(copy=copy)
         place.has_condition(
             "ModelDeployment", "serve", "Progressing", "False", "StoreUnavailable", seconds=240
         )

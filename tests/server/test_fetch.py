@@ -158,12 +158,17 @@ def test_a_required_record_that_is_not_there_is_a_mismatch(run: Any, artifact: P
     )
 
 
-RECORD = {"dataDigest": "sha256:" + "d" * 64, "runID": "run-1"}
+RECORD = {
+    "contentDigest": "sha256:" + "c" * 64,
+    "dataDigest": "sha256:" + "d" * 64,
+    "runID": "run-1",
+}
 
 
 @pytest.mark.parametrize(
     ("recorded", "what", "told"),
     [
+        ({"content_digest": "sha256:" + "e" * 64}, "content digest", "c" * 64),
         ({"data_digest": "e" * 64}, "data digest", "d" * 64),
         ({"run_id": "run-2"}, "run", "run-1"),
     ],
@@ -172,7 +177,7 @@ def test_a_manifest_that_the_registry_contradicts_is_a_mismatch(
     run: Any, own_artifact: Path, recorded: dict[str, str], what: str, told: str
 ) -> None:
     digest = write_manifest(own_artifact, **RECORD)
-    right = {"data_digest": "d" * 64, "run_id": "run-1"}
+    right = {"content_digest": "c" * 64, "data_digest": "d" * 64, "run_id": "run-1"}
     assert run(own_artifact, digest=digest, provenance="Required", **right).code == 0
     done = run(own_artifact, digest=digest, **{**right, **recorded})
     assert done.code == 10

@@ -69,10 +69,8 @@ def test_a_figure_that_is_worse_interval_after_interval_ends_a_rollout() -> None
     assert "were worse than the other's" in message
 
 
-@pytest.mark.parametrize("figures", [{"1": 3.0, "2": 3.0}, {"1": 4.0, "2": 3.0}, {}])
-def test_a_figure_that_is_equal_better_or_not_there_is_no_evidence(
-    figures: dict[str, float],
-) -> None:
+@pytest.mark.parametrize("figures", [{"1": 3.0, "2": 3.0}, {"1": 4.0, "2": 3.0}])
+def test_a_figure_that_is_equal_or_better_is_no_evidence(figures: dict[str, float]) -> None:
     simulation = judged(PODS, QUEUE)
     simulation.figures = figures
     offer(simulation, "2")
@@ -124,6 +122,28 @@ def test_no_weight_is_given_before_prometheus_was_asked() -> None:
     assert "2" not in simulation.served
     simulation.prometheus_up = True
     assert simulation.run(3600, promoted("2")), simulation.message("Progressing")
+
+
+UNKNOWN_SERIES = {
+    "name": "typo",
+    "errorRate": {},
+    "source": {
+        "promQL": {"total": 'request{revision="$revision"}', "bad": 'error{revision="$revision"}'}
+    },
+}
+UNKNOWN_GAUGE = {**QUEUE, "name": "typo"}
+
+
+@pytest.mark.parametrize("metric", [UNKNOWN_SERIES, UNKNOWN_GAUGE])
+def test_queries_that_find_nothing_hold_the_weight_however_long(metric: dict[str, Any]) -> None:
+    simulation = judged(PODS, metric)
+    offer(simulation, "2")
+    simulation.run(3600)
+    assert simulation.condition("Progressing") == ("False", "MetricsUnavailable")
+    assert simulation.condition("MetricsAvailable") == ("False", "MetricsUnavailable")
+    assert "the queries of typo have found nothing" in simulation.message("Progressing")
+    assert simulation.status["weight"] == 20
+    assert not simulation.status.get("rejected")
 
 
 def test_an_operator_without_prometheus_says_which_setting_is_missing() -> None:

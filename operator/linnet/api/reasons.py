@@ -239,7 +239,7 @@ MEANING: Final[dict[Reason, str]] = {
     R.STEP_ADVANCED: "The rollout went on to the next step. Wait.",
     R.HOLDING_FOR_EVIDENCE: "The step waits until it is clear whether the candidate is worse, or until `maxDuration`. Wait, or send `promote` or `abort`.",
     R.LOW_TRAFFIC: "The candidate has answered fewer requests than `minCandidateRequests`, however long that takes. Send traffic, lower the number, or send `promote`.",
-    R.METRICS_UNAVAILABLE: "An arm's counters could not be read for three intervals; the weight is held. Look whether the operator reaches port 8081 of the pods.",
+    R.METRICS_UNAVAILABLE: "An arm's counters could not be read for three intervals, or its queries find nothing; the weight is held. Look whether the operator reaches port 8081 of the pods, or whether Prometheus knows the series that the message names.",
     R.SAMPLE_RATIO_MISMATCH: "The arms do not get the shares that were configured, so their comparison would mislead. Look at the gateway, then send `resume`.",
     R.SHARED_INCIDENT: "Both arms became worse at the same time, so the cause is not the candidate. When it is over, send `resume`.",
     R.ROUTE_NOT_PROGRAMMED: "The gateway has not taken over the weights. `TrafficProgrammed` says why.",

@@ -776,12 +776,16 @@ def _worse_or_better(values: Mapping[str, float], rule: MetricRule) -> Block:
 
 
 def _queried(state: State, scrape: Scrape, rules: Rules) -> dict[str, Mapping[str, int]]:
-    """The last values of all series of queries: one that is away for a while is remembered."""
+    """The last values of all series of queries: one that is away for a while is remembered.
+
+    A gauge is no counter: of it only which arms had one is kept.
+    """
     kept = dict(state.queried)
     for rule in rules.metrics:
         values = scrape.answers.get(rule.name)
-        if values is not None and rule.queries and rule.kind is not MetricKind.GAUGE:
-            seen = {key: int(value) for key, value in values.items()}
+        if values is not None and rule.queries:
+            counts = rule.kind is not MetricKind.GAUGE
+            seen = {key: int(value) if counts else 0 for key, value in values.items()}
             all_known = {**kept.get(rule.name, {}), **seen}
             kept[rule.name] = all_known if len(all_known) <= REMEMBERED_SERIES else seen
     return kept
@@ -927,6 +931,21 @@ def unanswered(state: State, rules: Rules, *, now: datetime) -> tuple[str, ...]:
         rule.name
         for rule in rules.metrics
         if rule.queries and not (rule.name in state.answered and state.answered[rule.name] >= limit)
+    )
+
+
+def unseen(state: State, rules: Rules) -> tuple[str, ...]:
+    """Names of the metrics whose queries were answered, but never with anything of one arm."""
+    return tuple(rule.name for rule in rules.metrics if rule.queries and _misses(state, rule))
+
+
+def _misses(state: State, rule: MetricRule) -> bool:
+    if rule.kind is MetricKind.GAUGE:
+        found = {key.partition("/")[0] for key in state.queried.get(rule.name, ())}
+        return not found.issuperset(Role)
+    return any(
+        min(total.n1, total.n0) == 0
+        for total in (process.totals + process.warming for process in state.of(rule))
     )
 
 

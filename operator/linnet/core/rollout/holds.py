@@ -103,8 +103,9 @@ def _weighted_hold(
     now: datetime,
 ) -> HoldView:
     rules = steps.rules(seen.spec)
-    if not analysis.readable(state, rules, now=now):
-        return HoldView(Reason.METRICS_UNAVAILABLE, unreadable_sentence(seen, state, now=now))
+    missing = missing_sentence(seen, status, state, now=now)
+    if missing:
+        return HoldView(Reason.METRICS_UNAVAILABLE, missing)
     if state.split.fires:
         return HoldView(Reason.SAMPLE_RATIO_MISMATCH, split_sentence(state))
     shared = [rule.name for rule in rules.metrics if analysis.shared_incident(state, rule, rules)]
@@ -144,13 +145,35 @@ def _weighted_hold(
     )
 
 
-def unreadable_sentence(seen: Observation, state: State, *, now: datetime) -> str:
-    """Which counters are missing, and why where that is known."""
-    missing = analysis.unanswered(state, steps.rules(seen.spec), now=now)
+def missing_sentence(seen: Observation, status: Status, state: State, *, now: datetime) -> str:
+    """What is missing to compare both arms, and why where that is known; empty if nothing is."""
+    rules = steps.rules(seen.spec)
+    if analysis.readable(state, rules, now=now):
+        return _unseen_sentence(seen, status, state, rules)
+    missing = analysis.unanswered(state, rules, now=now)
     if not missing:
         return "no counters of one arm for three intervals"
     told = f" ({query_sentence(seen)})" if seen.query_problems else ""
     return f"no answer to the queries of {', '.join(missing)} for three intervals{told}"
+
+
+def _unseen_sentence(seen: Observation, status: Status, state: State, rules: analysis.Rules) -> str:
+    """A query that finds nothing after the pods answered enough is a wrong query, not evidence.
+
+    Before there were users' requests it may find nothing, and copies need not be counted by it.
+    """
+    step = status.step
+    if step is None or step.weight == 0:
+        return ""
+    if state.step_requests < steps.hold_of(steps.present(seen.spec, step)).requests:
+        return ""
+    names = analysis.unseen(state, rules)
+    if not names:
+        return ""
+    return (
+        f"the queries of {', '.join(names)} have found nothing of one version, whose pods do "
+        "answer requests: look whether Prometheus knows their series by `$revision`"
+    )
 
 
 def query_sentence(seen: Observation) -> str:
