@@ -32,6 +32,9 @@ def main() -> int:
     commands.add_parser(
         "prometheus", help="build and install Prometheus, for tests that ask for it"
     )
+    commands.add_parser(
+        "metrics", help="build and install metrics-server, for tests that ask for it"
+    )
     credentials = commands.add_parser("credentials", help="put the store's keys into a namespace")
     credentials.add_argument("namespace")
     arguments = parser.parse_args()

@@ -122,6 +122,12 @@ PROMETHEUS = Group(
     ),
 )
 
+METRICS = Group(
+    name="metrics-server",
+    module=paths.SOURCE / "go" / "metrics",
+    batches=(Batch(programs={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}),),
+)
+
 
 def gateway_definitions() -> str:
     """The CRDs of the Gateway API and of Envoy Gateway, which its module carries."""

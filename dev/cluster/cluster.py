@@ -6,6 +6,7 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from . import (
     buildah,
@@ -48,9 +49,9 @@ def command(arguments: argparse.Namespace) -> int:
         case "load":
             with _alone():
                 _load(arguments.image)
-        case "prometheus":
+        case "prometheus" | "metrics":
             with _alone():
-                _prometheus()
+                _add(ADDITIONS[arguments.command])
         case "credentials":
             _demand_cluster()
             services.make_credentials(arguments.namespace)
@@ -164,19 +165,46 @@ def _images(targets: list[str]) -> None:
             images.store().collect()
 
 
-def _prometheus() -> None:
-    """Build Prometheus, which no cluster has from the start, and install it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """What no cluster has from the start, for the tests that ask for it."""
+
+    image: str
+    group: builds.Group
+    install: Callable[[], None]
+    published: str = ""
+    """The same image where Docker finds it by name alone; empty where it does not."""
+
+
+ADDITIONS = {
+    "prometheus": Addition(
+        image=images.PROMETHEUS,
+        group=builds.PROMETHEUS,
+        install=services.install_prometheus,
+        published="prom/prometheus:v3.16.0",
+    ),
+    "metrics": Addition(
+        image=images.METRICS,
+        group=builds.METRICS,
+        install=services.install_metrics,
+    ),
+}
+
+
+def _add(addition: Addition) -> None:
     match _provider():
         case "context":
             context.refuse_images()
+        case "kind" if addition.published:
+            kind.pull(addition.image, addition.published)
         case "kind":
-            kind.pull(images.PROMETHEUS, "prom/prometheus:v3.16.0")
+            raise console.Failure(f"Load {addition.image} into the kind cluster yourself.")
         case _:
             _demand_cluster()
-            builds.ensure(builds.PROMETHEUS)
-            images.ensure(images.prometheus())
-            runtime.load([images.PROMETHEUS])
-    services.install_prometheus()
+            builds.ensure(addition.group)
+            images.ensure(images.addition(addition.image, addition.group))
+            runtime.load([addition.image])
+    addition.install()
 
 
 def _load(name: str) -> None:

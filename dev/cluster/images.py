@@ -28,6 +28,7 @@ ENVOY_GATEWAY = f"{PREFIX}/envoy-gateway:v1.9.1"
 VERSITYGW = f"{PREFIX}/versitygw:v1.8.0"
 MLFLOW = f"{PREFIX}/mlflow:3.17.2"
 PROMETHEUS = f"{PREFIX}/prometheus:v3.16.0"
+METRICS = f"{PREFIX}/metrics-server:v0.9.0"
 
 TARGETS = {
     "demo": ("locks/pods.txt", "locks/demo.txt", "examples/demo"),
@@ -72,9 +73,9 @@ def platform() -> list[Image]:
     ]
 
 
-def prometheus() -> Image:
-    """The image of Prometheus, for the tests that ask for it."""
-    return _program(PROMETHEUS, builds.PROMETHEUS, "prometheus")
+def addition(name: str, group: builds.Group) -> Image:
+    """The image of a program that no cluster has from the start."""
+    return _program(name, group, next(iter(group.batches[0].programs)))
 
 
 def fetched() -> list[Image]:

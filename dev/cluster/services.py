@@ -45,6 +45,13 @@ def install_prometheus() -> None:
     _wait_available("prometheus", "monitoring")
 
 
+def install_metrics() -> None:
+    """Install metrics-server, which autoscalers ask, and wait until it serves."""
+    kubernetes.apply("metrics", _manifest("metrics.yaml"))
+    _wait_available("metrics-server", "kube-system")
+    kubernetes.wait("Available", "apiservice/v1beta1.metrics.k8s.io", seconds=_PATIENCE)
+
+
 def wait_for_dns() -> None:
     """Wait until names are resolved."""
     _wait_available("coredns", "kube-system")

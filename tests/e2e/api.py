@@ -30,6 +30,7 @@ PATHS = {
     "Job": ("/apis/batch/v1", "jobs"),
     "Event": ("/apis/events.k8s.io/v1", "events"),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),
     "EnvoyProxy": ("/apis/gateway.envoyproxy.io/v1alpha1", "envoyproxies"),
