@@ -100,6 +100,11 @@ def found_at(
     return list(ends)
 
 
+def learned(pilot: World) -> list[float]:
+    """The tau that each run's A/A traffic teaches, before its floor."""
+    return [_precision(_blocks(pilot, run)) for run in range(pilot.runs)]
+
+
 def _blocks(world: World, run: int) -> list[Block]:
     tables = (world.n1[run], world.k1[run], world.n0[run], world.k0[run])
     rows = zip(*(column.tolist() for column in tables), strict=True)

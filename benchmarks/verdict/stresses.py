@@ -11,7 +11,7 @@ from linnet.core.rollout.analysis import Dispersion
 
 from benchmarks.verdict import anchors, ours, reference, worlds
 from benchmarks.verdict.bench import ANCHOR_FOUND, PRODUCT, SIZES, Bench, shown, simulated
-from benchmarks.verdict.comparing import Outcome
+from benchmarks.verdict.comparing import Outcome, percent
 from benchmarks.verdict.ours import Setting
 from benchmarks.verdict.worlds import World
 
@@ -137,6 +137,33 @@ def ramp(bench: Bench) -> None:
             )
     for name, texts in rows.items():
         bench.row(name, *texts)
+
+
+def learned(bench: Bench) -> None:
+    """A tau that the champion's pods teach, where pods of one version differ for good."""
+    bench.head(
+        "Pods that differ for good, 20 % weight: healthy rolled back, % / 1 → 2 % found @ requests "
+        "of the candidate, 10k; 100k",
+        "pods of each arm", "their effects", "Assumed", "Learned", "median tau learnt",
+    )  # fmt: skip
+    for place, (count, sd) in enumerate(product((2, 5, 10), (0.0, 0.1, 0.2, 0.4))):
+        texts: list[list[str]] = [[], [], []]
+        for size, total in enumerate(SIZES):
+            shares: list[list[str]] = [[], []]
+            for bad in (worlds.BASE, 0.02):
+                world, pilot = worlds.pod_pairs(
+                    worlds.random(15, place, size), bench.runs,
+                    share=0.2, total=total, pods_each=count, sd=sd, candidate=bad,
+                )  # fmt: skip
+                for column, taught in enumerate((None, pilot)):
+                    found = Outcome.of(world, ours.found(world, Setting(), pilot=taught))
+                    cost = f" @ {found.exposed.mean():.0f}" if bad > worlds.BASE else ""
+                    shares[column].append(f"{percent(found.share)}{cost}")
+            taus = ours.learned(pilot)
+            texts[0].append(" / ".join(shares[0]))
+            texts[1].append(" / ".join(shares[1]))
+            texts[2].append(f"{np.median(taus):g}")
+        bench.row(str(count), f"{sd:g}", *("; ".join(each) for each in texts))
 
 
 def assumed(bench: Bench) -> None:

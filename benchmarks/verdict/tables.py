@@ -52,7 +52,7 @@ def goals(bench: Bench) -> None:
 
 TABLES: tuple[Callable[[Bench], None], ...] = (
     nine_cells.all_rules, nine_cells.nine_cells, nine_cells.why, nine_cells.exact,
-    stresses.stress, stresses.late, stresses.ramp, stresses.assumed,
+    stresses.stress, stresses.late, stresses.ramp, stresses.assumed, stresses.learned,
     real_time.floor, real_time.chosen,
     other_processes.promotion, other_processes.srm, other_processes.pairs, other_processes.scores,
     goals,

@@ -102,7 +102,43 @@ def pods(source: Any, runs: int, sd: float) -> Any:
     Only the candidate gets one: so the figures of the reference for other rules come out (with one
     for each arm, the ratio rule at sd .2 rolls back 14 % of 100k, not 6).
     """
-    return np.exp(source.normal(0.0, sd, (runs, 1)))
+    return pod_effects(source, runs, 1, sd)
+
+
+def pod_pairs(
+    source: Any, runs: int, *, share: float, total: int, pods_each: int, sd: float, candidate: float
+) -> tuple[World, World]:
+    """Both arms of as many pods, each pod with an effect of its own; and the champion's pods split.
+
+    The first world is the rollout, whose arms keep their pods' effects. The second is the A/A
+    traffic before it: the same pods of the champion, divided about as `share` says.
+    """
+    theirs = pod_effects(source, runs, pods_each, sd)
+    ours = pod_effects(source, runs, pods_each, sd)
+    fewer = min(max(round(share * pods_each), 1), pods_each - 1)
+    shape = (runs, SCRAPES)
+    rollout = cell(
+        source,
+        runs,
+        share=share,
+        total=total,
+        candidate=np.broadcast_to(candidate * ours.mean(axis=1, keepdims=True), shape),
+        champion=np.broadcast_to(BASE * theirs.mean(axis=1, keepdims=True), shape),
+    )
+    pilot = cell(
+        source,
+        runs,
+        share=fewer / pods_each,
+        total=total,
+        candidate=np.broadcast_to(BASE * theirs[:, :fewer].mean(axis=1, keepdims=True), shape),
+        champion=np.broadcast_to(BASE * theirs[:, fewer:].mean(axis=1, keepdims=True), shape),
+    )
+    return rollout, pilot
+
+
+def pod_effects(source: Any, runs: int, count: int, sd: float) -> Any:
+    """Factors that pods keep for a whole run, lognormal with this standard deviation."""
+    return np.exp(source.normal(0.0, sd, (runs, count)))
 
 
 def noisy(
