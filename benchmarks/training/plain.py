@@ -27,6 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from benchmarks.training.table import NUMBERS, TARGET, TEXTS, TIME
 
 SHARES = (0.1, 0.33)
+TRUSTED = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
 def say(stage: str) -> None:
@@ -83,9 +84,7 @@ def main(path: str, estimator: str, folds: int) -> None:
             signature=mlflow.models.infer_signature(training[:1000], probability[:1000]),
             input_example=training[:5],
             pip_requirements=["scikit-learn"],
-            skops_trusted_types=[
-                "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
-            ],
+            skops_trusted_types=TRUSTED,
         )
         make(estimator).fit(training, answers)
         for share in SHARES:

@@ -29,7 +29,7 @@ CONNECT_SECONDS = 10.0
 JOIN_SECONDS = 120.0
 SAME = ("linnet", "ray", "scikit-learn", "pandas", "numpy")
 """Packages of which nodes need the versions of this image: models and rows are sent as pickles."""
-_QUIET = {
+_VARIABLES = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -37,7 +37,7 @@ _QUIET = {
 
 
 class RayAway(StudyAway):
-    """The Ray cluster does not answer; it may come back."""
+    """Ray does not start or answer; another try may mend it."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def connected(address: str, *, trials: int) -> Iterator[None]:
         RayAway: the cluster does not answer.
     """
     # Before Ray is imported, which reads them once.
-    os.environ.update(_QUIET)
+    os.environ.update(_VARIABLES)
     if address == LOCAL:
         os.environ.update(_own())
     with _inside(trials) if address == LOCAL else _joined(address):
@@ -74,17 +74,23 @@ def _own() -> dict[str, str]:
 @contextmanager
 def _inside(trials: int) -> Iterator[None]:
     """Run Ray in this pod, with a CPU for each trial."""
-    # Its sockets lie below, and the path of a socket has at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as home:
+    with ExitStack() as stack:
+        # Its sockets lie below, and the path of a socket has at most 107 characters.
+        home = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+        given = {
+            "address": LOCAL,
+            "num_cpus": trials,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+            "_temp_dir": stack.enter_context(home),
+        }
         say(f"Ray starts in this pod, for {trials} trials at once")
-        with _session(
-            address=LOCAL,
-            num_cpus=trials,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            _temp_dir=home,
-        ):
-            yield
+        try:
+            stack.enter_context(_session(**given))
+        except Exception as error:
+            # It raises nothing more special; busy cores are too slow for its own time-outs.
+            raise RayAway(f"Ray in this pod did not start ({error})") from None
+        yield
 
 
 @contextmanager
