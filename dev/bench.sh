@@ -45,7 +45,7 @@ for bench in "${benches[@]}"; do
         ;;
       training)
         versions scikit-learn mlflow-skinny optuna ray pandas numpy
-        .venv/bin/python -u -m benchmarks.training --repeats "${RUNS:-3}"
+        .venv/bin/python -u -m benchmarks.training --rows "${ROWS:-100000}" --repeats "${RUNS:-3}" ${PARTS:-}
         ;;
       *) echo "no benchmark '$bench': verdict, drift, gates, scale, training, rollback" >&2; exit 2 ;;
     esac

@@ -23,7 +23,7 @@ from benchmarks.training import measuring, table
 from benchmarks.training.measuring import Watched
 
 FOLDS = 5
-TRIALS, TRIAL_FOLDS = 24, 2
+TRIALS, TRIAL_FOLDS = 40, 2
 WORKERS = (1, 2, 4)
 HERE = Path(__file__).parent
 
@@ -38,7 +38,9 @@ def spec(path: Path, estimator: str, **more: Any) -> dict[str, Any]:
             "target": table.TARGET,
             "timestamp": table.TIME,
         },
-        "pipeline": {"estimator": {"class": estimator}},
+        "pipeline": {
+            "estimator": {"class": estimator, "parameters": table.PARAMETERS.get(estimator, {})}
+        },
         "validation": {"folds": FOLDS, "holdout": {"by": "Time", "fraction": "0.2"}},
         "gates": [{"name": "good-enough", "metric": "roc_auc", "minimum": "0.55"}],
         **more,
@@ -93,6 +95,7 @@ def beside_a_script(folder: Path, rows: int, estimator: str, repeats: int) -> No
         given = environment(folder, name, spec(path, estimator))
         ours.append(measuring.run(TRAINER, given))
     print(f"\n{rows} rows x 20 columns, {estimator}, {FOLDS} folds; median of {repeats}")
+    print(f"parameters: {table.PARAMETERS.get(estimator) or 'of scikit-learn'}")
     print(f"{'':42} {'trainer':>16} {'script':>16} {'ratio':>12}")
     print(f"{'':42} {'wall s':>8}{'CPU s':>8} {'wall s':>8}{'CPU s':>8} {'wall':>6}{'CPU':>6}")
     tell("start, up to the table", ours, theirs, lambda each: each.marks["Loading"])
@@ -129,10 +132,10 @@ def throughput(folder: Path, rows: int) -> None:
     table.write(rows, path)
     print(
         f"\nsearch: {TRIALS} trials of LogisticRegression on {TRIAL_FOLDS} folds, {rows} rows, "
-        "Random, not pruned;\ntrials per minute from the first trial to the end of the last. "
-        "Trainer: pods are processes on pod 0's study,\nevery trial a run of MLflow; beside it "
-        f"Optuna alone on a journal file. {os.cpu_count()} cores: more workers than cores gain "
-        "nothing."
+        "Random, not pruned;\ntrials per minute from when every worker has ended one (starts "
+        "apart) to the last.\nTrainer: pods are processes on pod 0's study, every trial a run of "
+        "MLflow; beside it Optuna alone\non a journal file. "
+        f"{os.cpu_count()} cores: more workers than cores gain nothing."
     )
     print(f"{'workers':>8} {'trainer':>8} {'x 1':>6} {'Optuna':>8} {'x 1':>6} {'ratio':>6}")
     first: tuple[float, float] | None = None
@@ -144,7 +147,7 @@ def throughput(folder: Path, rows: int) -> None:
             f"{alone / first[1]:>6.2f} {ours / alone:>6.2f}"
         )
     on_ray = by_trainer(folder, path, 2, ray={"engine": "RayTune", "ray": {"address": "local"}})
-    print(f"Ray Tune inside the pod, 2 trials at once, its start counted: {on_ray:.1f}")
+    print(f"Ray Tune inside the pod, 2 trials at once: {on_ray:.1f}")
 
 
 def by_trainer(
@@ -173,9 +176,7 @@ def by_trainer(
     found = measuring.run_beside(
         [(TRAINER, {**variables, contract.ENV_INDEX: str(index)}) for index in pods]
     )
-    ended = sum(" Complete: " in line for each in found for line in each.lines)
-    wall, _ = found[0].between("Searching", "the")
-    return 60 * ended / wall
+    return pace(found)
 
 
 def by_optuna(folder: Path, path: Path, workers: int) -> float:
@@ -184,9 +185,16 @@ def by_optuna(folder: Path, path: Path, workers: int) -> float:
     arguments = [str(HERE / "alone.py"), str(path), str(TRIALS), str(journal), str(TRIAL_FOLDS)]
     variables = {"PYTHONPATH": str(measuring.ROOT)}
     found = measuring.run_beside([(arguments, variables)] * workers)
-    begun = min(each.marks["Searching"][0] for each in found)
-    ended = max(each.marks["over"][0] for each in found)
-    return 60 * TRIALS / (ended - begun)
+    return pace(found)
+
+
+def pace(workers: Sequence[Watched]) -> float:
+    """Trials per minute from when every worker has ended one to the last."""
+    ends = [
+        [seconds for seconds, line in each.lines if line.startswith("trial ")] for each in workers
+    ]
+    begun, last = max(each[0] for each in ends), max(each[-1] for each in ends)
+    return 60 * sum(seconds > begun for each in ends for seconds in each) / (last - begun)
 
 
 def main() -> None:
@@ -195,14 +203,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--most", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("parts", nargs="*", default=["script", "search", "million"])
     given = parser.parse_args()
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(f"load average before: {load} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        beside_a_script(folder, given.rows, "HistGradientBoostingClassifier", given.repeats)
-        throughput(folder, given.rows // 5)
-        beside_a_script(folder, given.most, "LogisticRegression", 1)
+        if "script" in given.parts:
+            beside_a_script(folder, given.rows, "HistGradientBoostingClassifier", given.repeats)
+        if "search" in given.parts:
+            throughput(folder, given.rows // 5)
+        if "million" in given.parts:
+            beside_a_script(folder, given.most, "LogisticRegression", 1)
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(f"\nload average after: {load}")
 

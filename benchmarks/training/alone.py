@@ -1,7 +1,7 @@
 """A search by Optuna alone: one of N processes on one study in a journal file, no MLflow.
 
-`python alone.py <table> <trials> <journal> <folds>`: fits as the trainer's trials do, tells
-"Searching" before its first trial and "over" after its last.
+`python alone.py <table> <trials> <journal> <folds>`: fits as the trainer's trials do, and tells
+each trial that has ended.
 """
 
 from __future__ import annotations
@@ -31,15 +31,13 @@ def main(path: str, trials: int, journal: str, folds: int) -> None:
     def objective(trial: optuna.Trial) -> float:
         model = make("LogisticRegression")
         model.set_params(model__C=trial.suggest_float("C", 0.01, 10, log=True))
-        scores = cross_val_score(
-            model, inputs, target, cv=TimeSeriesSplit(folds), scoring="roc_auc"
-        )
-        return float(scores.mean())
+        cut = TimeSeriesSplit(folds)
+        found = cross_val_score(model, inputs, target, cv=cut, scoring="roc_auc").mean()
+        say(f"trial {trial.number} Complete: {found:.4f}")
+        return float(found)
 
-    say("Searching")
     enough = optuna.study.MaxTrialsCallback(trials, states=(optuna.trial.TrialState.COMPLETE,))
     study.optimize(objective, callbacks=[enough])
-    say("over")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ class Watched:
     """MiB of memory."""
     marks: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Wall and CPU seconds at the first line that begins with a word."""
-    lines: list[str] = field(default_factory=list)
+    lines: list[tuple[float, str]] = field(default_factory=list)
+    """What it told, and after how many seconds."""
 
     def since(self, word: str) -> tuple[float, float]:
         """Wall and CPU seconds from this word to the end."""
@@ -55,15 +56,17 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
     )
     assert process.stderr is not None
     for line in process.stderr:
-        found.lines.append(line.rstrip())
+        seconds = time.monotonic() - begun
+        found.lines.append((seconds, line.rstrip()))
         word = line.split(maxsplit=1)[0] if line.strip() else ""
-        found.marks.setdefault(word, (time.monotonic() - begun, _cpu(process.pid)))
+        found.marks.setdefault(word, (seconds, _cpu(process.pid)))
     _, status, usage = os.wait4(process.pid, 0)
     found.seconds = time.monotonic() - begun
     found.code = process.returncode = os.waitstatus_to_exitcode(status)
     found.cpu, found.peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
     if found.code:
-        raise RuntimeError("\n".join([f"{arguments} ended with {found.code}", *found.lines[-20:]]))
+        told = [line for _, line in found.lines[-20:]]
+        raise RuntimeError("\n".join([f"{arguments} ended with {found.code}", *told]))
     return found
 
 

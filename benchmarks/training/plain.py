@@ -24,7 +24,7 @@ from sklearn.model_selection import TimeSeriesSplit, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from benchmarks.training.table import NUMBERS, TARGET, TEXTS, TIME
+from benchmarks.training.table import NUMBERS, PARAMETERS, TARGET, TEXTS, TIME
 
 SHARES = (0.1, 0.33)
 TRUSTED = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
@@ -44,7 +44,7 @@ def make(name: str) -> Pipeline:
             ("categorical", OneHotEncoder(sparse_output=False, handle_unknown="ignore"), TEXTS),
         ]
     ).set_output(transform="pandas")
-    model = known[name]()
+    model = known[name](**PARAMETERS.get(name, {}))
     if "random_state" in model.get_params():
         model.set_params(random_state=0)
     return Pipeline([("columns", columns), ("model", model)])
