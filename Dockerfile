@@ -48,6 +48,19 @@ USER 10001:10001
 ENTRYPOINT ["linnet-trainer"]
 
 
+# A search on Ray, in the pod or on the nodes of a Ray cluster: both run this image.
+FROM pods AS trainer-ray
+COPY locks/ray.txt /opt/linnet/ray.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --quiet --no-deps --no-compile --requirement /opt/linnet/ray.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
+ENV RAY_USAGE_STATS_ENABLED=0
+COPY --from=trainer-wheel /wheels /opt/linnet/wheels
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
+USER 10001:10001
+ENTRYPOINT ["linnet-trainer"]
+
+
 # The demo's loader and its live traffic: the trainer's libraries and the flights of 2013.
 FROM pods AS demo
 COPY locks/demo.txt /opt/linnet/demo.txt

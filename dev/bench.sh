@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 benches=("$@")
-[ ${#benches[@]} -gt 0 ] || benches=(verdict drift gates scale)
+[ ${#benches[@]} -gt 0 ] || benches=(verdict drift gates scale training)
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 DO_NOT_TRACK=1
 
 versions() { .venv/bin/python -c "
@@ -43,7 +43,11 @@ for bench in "${benches[@]}"; do
         .venv/bin/python benchmarks/gates/error_rates.py --runs "${RUNS:-1000}"
         .venv/bin/python benchmarks/gates/leaks.py
         ;;
-      *) echo "no benchmark '$bench': verdict, drift, gates, scale, rollback" >&2; exit 2 ;;
+      training)
+        versions scikit-learn mlflow-skinny optuna ray pandas numpy
+        .venv/bin/python -u -m benchmarks.training --rows "${ROWS:-100000}" --repeats "${RUNS:-3}" ${PARTS:-}
+        ;;
+      *) echo "no benchmark '$bench': verdict, drift, gates, scale, training, rollback" >&2; exit 2 ;;
     esac
   } | tee "$result"
   echo "written to $result"

@@ -2,6 +2,7 @@
 # Run the tests by stage and say how many ran and how long each stage took.
 #   dev/test.sh              everything but soak
 #   dev/test.sh cluster e2e  these stages alone
+#   dev/test.sh extras       searches on Ray, whose image and tests `make test` has no time for
 # Stages that need the real cluster start it and leave it running; `make cluster-down` ends it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -47,7 +48,7 @@ verify() { python dev/generate.py --check && python dev/rbac.py --check; }
 
 needs_cluster=0
 for stage in "${stages[@]}"; do
-  case $stage in cluster | faults | e2e | prometheus | autoscaling | soak) needs_cluster=1 ;; esac
+  case $stage in cluster | faults | e2e | prometheus | autoscaling | extras | soak) needs_cluster=1 ;; esac
 done
 if [ $needs_cluster = 1 ]; then
   run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
@@ -91,8 +92,12 @@ for stage in "${stages[@]}"; do
       run "metrics up" python3 -m dev.cluster metrics &&
         run autoscaling python -m pytest -q tests/e2e/autoscaling.py
       ;;
+    extras)
+      run "extras up" python3 -m dev.cluster images trainer-ray &&
+        run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py
+      ;;
     soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
-    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, soak" >&2; exit 2 ;;
+    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, extras, soak" >&2; exit 2 ;;
   esac
 done
 

@@ -145,9 +145,10 @@ def _status() -> int:
 
 
 def _images(targets: list[str]) -> None:
+    known = images.TARGETS | images.EXTRAS
     for target in targets:
-        if target not in images.TARGETS:
-            raise console.Failure(f"No target {target}; there are {', '.join(images.TARGETS)}.")
+        if target not in known:
+            raise console.Failure(f"No target {target}; there are {', '.join(known)}.")
     match _provider():
         case "context":
             context.refuse_images()

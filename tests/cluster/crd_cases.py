@@ -212,6 +212,13 @@ def parameter(**fields: Any) -> Change:
     return {SEARCH: [{"name": "C", **fields}]}
 
 
+def on_ray(address: str) -> Change:
+    return parameter(int={"min": 1, "max": 3}) | {
+        "spec.search.engine": "RayTune",
+        "spec.search.ray.address": address,
+    }
+
+
 def retrain(**fields: Any) -> Change:
     return {"spec.retrain": {"template": {"spec": TRAINING_SPEC}, **fields}}
 
@@ -396,8 +403,17 @@ TRAINING = [
     training(
         "`engine: RayTune` needs search.ray",
         parameter(int={"min": 1, "max": 3}) | {"spec.search.engine": "RayTune"},
-        parameter(int={"min": 1, "max": 3})
-        | {"spec.search.engine": "RayTune", "spec.search.ray.address": "local"},
+        on_ray("local"),
+    ),
+    training(
+        "search.ray.address must be 'local' or 'host:port' of the cluster's head",
+        on_ray("ray://head:10001"),
+        on_ray("head.team.svc:6379"),
+    ),
+    training(
+        "search.storage is for `engine: Optuna`: with RayTune the pod keeps the study",
+        on_ray("local") | {"spec.search.storage.secretRef.name": "studies"},
+        on_ray("local"),
     ),
     training(
         "search.ray needs `engine: RayTune`",

@@ -116,19 +116,11 @@ def test_gates_refuse_and_say_why(world: World) -> None:
     assert world.registry.aliases(place.model) == {"champion": "1"}
 
 
-def _trainer(place: Place, job: str) -> list[dict[str, Any]]:
-    return [
-        pod
-        for pod in place.all("Pod")
-        if pod["metadata"].get("labels", {}).get("linnet.dev/training-job") == job
-    ]
-
-
 def _runs(place: Place, job: str) -> dict[str, Any] | None:
     return next(
         (
             pod
-            for pod in _trainer(place, job)
+            for pod in place.trainer_pods(job)
             if pod["status"].get("phase") == "Running"
             and not pod["metadata"].get("deletionTimestamp")
         ),
@@ -149,7 +141,7 @@ def test_a_trainer_that_is_killed_leaves_one_version(world: World) -> None:
             place.eventually(
                 "the killed trainer is gone",
                 lambda uid=pod["metadata"]["uid"]: all(
-                    each["metadata"]["uid"] != uid for each in _trainer(place, "killed")
+                    each["metadata"]["uid"] != uid for each in place.trainer_pods("killed")
                 ),
             )
         obj = place.is_complete("killed", seconds=300)
@@ -176,7 +168,7 @@ def test_a_search_over_two_pods_outlives_the_one_that_serves_it(world: World) ->
         first = f"{obj['status']['jobName']}-0-"
         pod = next(
             name
-            for each in _trainer(place, "search")
+            for each in place.trainer_pods("search")
             if (name := each["metadata"]["name"]).startswith(first)
         )
         place.api.delete("Pod", place.namespace, pod, grace=0)
@@ -197,7 +189,7 @@ def test_suspend_deadline_and_ttl(world: World) -> None:
     obj = place.has_condition("TrainingJob", "patient", "Suspended", "True", "Suspended")
     assert says(obj, "Complete", "False", "Suspended"), place.explain()
     time.sleep(3)
-    assert _trainer(place, "patient") == []
+    assert place.trainer_pods("patient") == []
     with world.trainers:
         place.patch("TrainingJob", "patient", {"suspend": False})
         obj = place.is_complete("patient")

@@ -59,17 +59,19 @@ def test_what_cannot_start_says_what_it_waits_for(world: World) -> None:
     place = world.place("waiting")
     place.train("image", template={"image": "localhost/linnet/nothing:dev"})
     place.train("nowhere", template={"nodeSelector": {"disk": "golden"}})
-    place.train("new-field", search={"engine": "RayTune", "ray": {"address": "local"},
-        "parameters": [{"name": "C", "logUniform": {"min": "0.1", "max": "1"}}]})  # fmt: skip
+    place.train(
+        "new-field", data={"table": None, "target": None, "timestamp": None, "predictionLog":
+        {"modelDeploymentRef": {"name": "serve"}}},
+    )  # fmt: skip
     place.has_condition(
         "TrainingJob", "image", "Complete", "False", "Queued", "localhost/linnet/nothing:dev"
     )
     place.has_condition("TrainingJob", "nowhere", "Complete", "False", "Queued", "node")
     place.has_condition(
         "TrainingJob", "new-field", "Stalled", "True", "NotYetSupported",
-        "spec.search.engine 'RayTune', spec.search.ray are not supported by this version of Linnet",
+        "spec.data.predictionLog is not supported by this version of Linnet",
     )  # fmt: skip
-    place.has_event("new-field", "NotYetSupported", "spec.search.ray")
+    place.has_event("new-field", "NotYetSupported", "spec.data.predictionLog")
     jobs = {job["metadata"]["labels"]["linnet.dev/training-job"] for job in place.all("Job")}
     assert jobs == {"image", "nowhere"}
 

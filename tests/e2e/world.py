@@ -870,6 +870,14 @@ class Place:
             seconds=seconds,
         )
 
+    def trainer_pods(self, job: str) -> list[Manifest]:
+        """The pods of a TrainingJob."""
+        return [
+            pod
+            for pod in self.all("Pod")
+            if pod["metadata"].get("labels", {}).get("linnet.dev/training-job") == job
+        ]
+
     def server_pods(self, version: str) -> dict[str, int]:
         """Uid and restarts of a version's pods."""
         return {

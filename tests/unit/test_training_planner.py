@@ -408,6 +408,14 @@ def test_a_search_in_one_pod_needs_no_service() -> None:
     assert "LINNET_STUDY_URL" not in variables(found["Job"])
 
 
+def test_a_search_on_ray_has_one_pod_however_many_trials_run_at_once() -> None:
+    found = made(searching(engine="RayTune", ray={"address": "head:6379"}, parallelism=4))
+    assert list(found) == ["ConfigMap", "Job"]
+    assert found["Job"]["spec"]["completions"] == 1
+    document = json.loads(found["ConfigMap"]["data"]["spec.json"])
+    assert document["spec"]["search"]["parallelism"] == 4
+
+
 def test_the_url_of_a_database_is_a_key_that_only_the_pods_read() -> None:
     storage = {"secretRef": {"name": "studies"}}
     found = made(searching(parallelism=2, storage=storage))

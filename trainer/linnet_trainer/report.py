@@ -158,6 +158,7 @@ def _searched(search: Search) -> dict[str, str]:
         for each in search.parameters
     }
     return {
+        "search.engine": "RayTune" if search.ray else "Optuna",
         "search.metric": search.metric,
         "search.sampler": search.sampler,
         "search.pruner": search.pruner,
@@ -308,9 +309,10 @@ def _search(search: Search | None) -> str:
     if search is None or search.outcome is None or search.outcome.best is None:
         return "no: the parameters are the spec's"
     found, best = search.outcome, search.outcome.best
+    engine = "Ray Tune" if search.ray else "Optuna"
     values = ", ".join(f"{name} {value}" for name, value in best.parameters.items())
     return (
-        f"yes: Optuna, {search.sampler}, {found.ended} trials ({found.pruned} pruned) and "
+        f"yes: {engine}, {search.sampler}, {found.ended} trials ({found.pruned} pruned) and "
         f"{found.failed} that failed, each a nested run; best on the folds: trial {best.number} "
         f"with {search.metric} {best.value:.3f} ({values}); plots `plots/search-*.png`"
     )

@@ -133,6 +133,10 @@ class Search:
     pruner: str = "Wilcoxon"
     patience: int | None = None
     timeout: timedelta | None = None
+    ray: str = ""
+    """Where Ray Tune runs the trials: `local`, or the head of a cluster; empty for Optuna alone."""
+    parallelism: int = 1
+    """Trials side by side on Ray."""
     outcome: Standing | None = None
     """What was found; None before the search is over."""
 
@@ -158,6 +162,13 @@ def parse(given: Mapping[str, Any], *, metric: str, timeout: timedelta | None) -
     parameters = tuple(map(_parameter, given.get("parameters") or ()))
     if not parameters:
         raise _refusal("`search.parameters` is empty: name what is to be searched")
+    ray = str((given.get("ray") or {}).get("address") or "")
+    if (given.get("engine") == "RayTune") != bool(ray):
+        raise _refusal("`search.engine: RayTune` and `search.ray.address` need each other")
+    if ray and given.get("storage"):
+        raise _refusal(
+            "`search.storage` is for `engine: Optuna`: with RayTune this pod keeps the study"
+        )
     names = [parameter.name for parameter in parameters]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise _refusal(f"`search.parameters` names '{twice[0]}' twice: keep one")
@@ -169,6 +180,8 @@ def parse(given: Mapping[str, Any], *, metric: str, timeout: timedelta | None) -
         pruner=given.get("pruner") or "Wilcoxon",
         patience=int(given["patience"]) if given.get("patience") else None,
         timeout=timeout,
+        ray=ray,
+        parallelism=int(given.get("parallelism") or 1),
     )
     _require_sampler(found)
     return found

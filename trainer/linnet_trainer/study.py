@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from linnet_trainer import contract, fit, storages
+from linnet_trainer import contract, fit, raycluster, storages
 from linnet_trainer import search as searches
 from linnet_trainer.contract import Reason, Stage
 from linnet_trainer.errors import Refusal, Unavailable
@@ -72,6 +72,12 @@ def require_space(recipe: Recipe, search: Search) -> None:
 
     Parameters by path (`step__parameter`) are asked of the pipeline, when it is made.
     """
+    if recipe.steps.module is not None and search.ray not in ("", raycluster.LOCAL):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "`module` and `search.ray.address`: the code is in this pod, and not on the nodes of "
+            f"a Ray cluster: use `address: {raycluster.LOCAL}`, or `engine: Optuna`",
+        )
     for parameter in search.parameters:
         if "__" in parameter.name:
             continue
@@ -111,12 +117,22 @@ def run(
     standing = Standing(of=search.of)
     plots: dict[str, bytes] = {}
 
-    def step() -> bool:
+    def look() -> str:
         nonlocal standing
         standing = searcher.standing()
         reason = notes.over or over(search, standing, notes.elapsed())
         notes.tell(standing, reason)
-        if not reason:
+        return reason
+
+    def step() -> bool:
+        reason = look()
+        if not reason and search.ray:
+            with raycluster.connected(search.ray, trials=search.parallelism):
+                # Ray is in an image of its own, and imported when its variables are set.
+                from linnet_trainer import raytune
+
+                raytune.try_all(searcher, search, scores, recipe.steps, look, folder)
+        elif not reason:
             searcher.try_one()
         elif standing.best is not None:
             plots.update(searcher.draw())
@@ -255,6 +271,22 @@ def over(search: Search, standing: Standing, elapsed: float) -> str:
     return ""
 
 
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """A trial that is under way, and what its folds said so far."""
+
+    trial: Trial
+    asked: Any
+    """The study's own trial."""
+    folds: list[float] = field(default_factory=list)
+    reported: list[float] = field(default_factory=list)
+    pruned: bool = False
+    follows: bool = True
+    """Whether the pruner is asked."""
+    error: str = ""
+    """Why the parameters cannot be fitted."""
+
+
 class Searcher:
     """One pod's part in a study."""
 
@@ -321,6 +353,11 @@ class Searcher:
         with self._answering():
             return assess(self._search, self._study.get_trials(deepcopy=False))
 
+    def wants(self) -> bool:
+        """Whether trials would be missing if those that run all end well."""
+        standing = self.standing()
+        return standing.ended + standing.running < standing.of
+
     def draw(self) -> dict[str, bytes]:
         """Return the plots of the study."""
         with self._answering():
@@ -371,12 +408,42 @@ class Searcher:
             StudyAway: it does not answer; a trial that was tried meanwhile is told later.
             Unavailable: the registry did not answer; the trial is lost.
         """
+        attempt = self.begin()
+        self._judge(attempt)
+        self.end(attempt)
+
+    def begin(self) -> Attempt:
+        """Ask the study for a trial and begin its run.
+
+        Raises:
+            StudyAway, Unavailable: as `try_one`.
+        """
         with self._answering():
             asked = self._study.ask(self._distributions)
             parameters = _written(asked.params)
         trial = Trial(number=asked.number, pod=self._pod, parameters=parameters)
         trial = replace(trial, run_id=self._trials.begin(trial))
-        trial, folds = self._judge(trial, asked)
+        return Attempt(trial=trial, asked=asked)
+
+    def end(self, attempt: Attempt) -> None:
+        """End the run of a trial as its folds say, then tell the study.
+
+        Raises:
+            StudyAway, Unavailable: as `try_one`.
+        """
+        self._end(self._judged(attempt), attempt.folds)
+
+    def lose(self, attempt: Attempt, error: str) -> None:
+        """Give a trial up that was lost with the process that tried it.
+
+        Raises:
+            StudyAway, Unavailable: as `try_one`.
+        """
+        with self._answering():
+            self._study._storage.set_trial_user_attr(attempt.asked._trial_id, _LOST, True)
+        self._end(replace(attempt.trial, state=State.LOST, error=error), attempt.folds)
+
+    def _end(self, trial: Trial, folds: Sequence[float]) -> None:
         self._trials.end(trial, metric=self._search.metric, folds=folds)
         self.last_error = trial.error or self.last_error
         said = trial.error if trial.value is None else f"{self._search.metric} {trial.value:.4f}"
@@ -385,42 +452,52 @@ class Searcher:
         with self._answering():
             _tell(self._study, trial)
 
-    def _judge(self, trial: Trial, asked: Any) -> tuple[Trial, list[float]]:
-        """Fit fold by fold until the pruner has seen enough; return the end, and the folds."""
-        folds: list[float] = []
-        reported: list[float] = []
-        state = State.COMPLETE
-        follows = True
+    def _judge(self, attempt: Attempt) -> None:
+        """Fit fold by fold until the pruner has seen enough."""
         try:
-            steps = searches.apply(self._recipe.steps, asked.params)
+            steps = searches.apply(self._recipe.steps, attempt.asked.params)
             for score in self._scores(steps):
-                if math.isnan(score):
-                    continue  # Not defined on this fold, whatever the parameters are.
-                folds.append(score)
-                # Wilcoxon pairs folds; the others follow how the mean develops.
-                paired = self._search.pruner == "Wilcoxon"
-                reported.append(score if paired else float(np.mean(folds)))
-                try:
-                    if follows and self._prunes(asked, reported):
-                        state = State.PRUNED
-                        break
-                except StudyAway as error:
-                    # A new study may know this trial by another id: it ends without advice.
-                    say(f"{error}: trial {trial.number} goes on")
-                    follows = False
+                if self.prunes(attempt, score):
+                    return
         except Refusal as error:
-            return replace(trial, state=State.FAILED, error=error.message), folds
-        if not folds:
-            why = f"{self._search.metric} is not defined on any fold"
-            return replace(trial, state=State.FAILED, error=why), folds
-        value = float(np.mean(folds))
-        return replace(trial, state=state, value=value, reported=tuple(reported)), folds
+            attempt.error = error.message
 
-    def _prunes(self, asked: Any, reported: Sequence[float]) -> bool:
-        with self._answering():
-            asked.report(reported[-1], len(reported))
-            # After the last fold nothing is saved by it.
-            return len(reported) < self._recipe.validation.folds and bool(asked.should_prune())
+    def prunes(self, attempt: Attempt, score: float) -> bool:
+        """Take the metric of the next fold; say whether the trial has to end with it."""
+        if math.isnan(score):
+            return False  # Not defined on this fold, whatever the parameters are.
+        attempt.folds.append(score)
+        # Wilcoxon pairs folds; the others follow how the mean develops.
+        paired = self._search.pruner == "Wilcoxon"
+        attempt.reported.append(score if paired else float(np.mean(attempt.folds)))
+        if not attempt.follows:
+            return False
+        try:
+            with self._answering():
+                attempt.asked.report(attempt.reported[-1], len(attempt.reported))
+                # After the last fold nothing is saved by it.
+                is_last = len(attempt.reported) >= self._recipe.validation.folds
+                attempt.pruned = not is_last and bool(attempt.asked.should_prune())
+        except StudyAway as error:
+            # A new study may know this trial by another id: it ends without advice.
+            say(f"{error}: trial {attempt.trial.number} goes on")
+            attempt.follows = False
+        return attempt.pruned
+
+    def _judged(self, attempt: Attempt) -> Trial:
+        """How a trial ended."""
+        trial, folds = attempt.trial, attempt.folds
+        error = attempt.error
+        if not folds and not error:
+            error = f"{self._search.metric} is not defined on any fold"
+        if error:
+            return replace(trial, state=State.FAILED, error=error)
+        return replace(
+            trial,
+            state=State.PRUNED if attempt.pruned else State.COMPLETE,
+            value=float(np.mean(folds)),
+            reported=tuple(attempt.reported),
+        )
 
     def _seed(self, begun: int) -> int:
         """A seed that neither another pod nor an earlier one of this index has used."""

@@ -45,7 +45,6 @@ from linnet.api.shared import (
     Text1024,
     Time,
     Uri,
-    ValueIssue,
     Version,
     alias_not_reserved,
     at_most_one,
@@ -375,8 +374,15 @@ class Validation(Model):
 class RaySettings(Model):
     """Where RayTune runs."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.address == 'local' || self.address.matches('^[^/ ]+:[0-9]+$')",
+            "search.ray.address must be 'local' or 'host:port' of the cluster's head",
+        ),
+    )
+
     address: Annotated[Text253, MinLen(1)]
-    """Address of an existing Ray cluster, or 'local' for inside the pod."""
+    """`host:port` of an existing Ray cluster's head, or 'local' for inside the pod."""
 
 
 class Uniform(Model):
@@ -496,11 +502,15 @@ class Search(Model):
             "!has(self.ray) || (has(self.engine) && self.engine == 'RayTune')",
             "search.ray needs `engine: RayTune`",
         ),
+        Rule(
+            "!has(self.storage) || !has(self.ray)",
+            "search.storage is for `engine: Optuna`: with RayTune the pod keeps the study",
+        ),
     )
 
-    engine: Annotated[Literal["Optuna", "RayTune"], ValueIssue((("RayTune", 4),))] = "Optuna"
-    """Library that searches."""
-    ray: Annotated[RaySettings | None, Issue(4)] = None
+    engine: Literal["Optuna", "RayTune"] = "Optuna"
+    """What runs the trials: the pods of the Job, or Ray Tune from one pod."""
+    ray: RaySettings | None = None
     """Where RayTune runs."""
     metric: Annotated[Scorer | None, Computed("the first gate's with a metric")] = None
     """Scorer that is made as great as possible."""
@@ -509,7 +519,8 @@ class Search(Model):
     trials: Annotated[int, Ge(1), Le(10000)] = 40
     """Trials of the whole study, those that were pruned too."""
     parallelism: Annotated[int, Ge(1), Le(64)] = 1
-    """Pods that search side by side; the first one also makes the model."""
+    """Pods that search side by side, the first one also makes the model; with RayTune, trials
+    side by side, each on one CPU of Ray."""
     sampler: Literal["TPE", "Random", "Grid", "CMAES"] = "TPE"
     """How the next trial is chosen."""
     pruner: Literal["None", "Wilcoxon", "Median", "Hyperband"] = "Wilcoxon"

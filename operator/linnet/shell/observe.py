@@ -14,7 +14,7 @@ from linnet.api import labels
 from linnet.api.drift_policy import DriftPolicy
 from linnet.api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from linnet.api.shared import Model, parse_time
-from linnet.api.training_job import ResultOutcome, TrainingJob
+from linnet.api.training_job import ResultOutcome, TrainingJob, TrainingJobSpec
 from linnet.core import jobs, names
 from linnet.core import pods as pod_parts
 from linnet.core.drift import facts as drift_facts
@@ -128,7 +128,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         queue=meta.labels.get(labels.KUEUE_QUEUE, ""),
         model_allowed=settings.allows_model(key.namespace, model.name),
         foreign=await _foreign(key, world),
-        settings=_job_settings(settings, settings.trainer_image),
+        settings=_job_settings(settings, _trainer_image(parsed.spec, settings)),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
         service=_one(children, "Service"),
@@ -136,6 +136,11 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         problems=world.problems.get(key, {}),
     )
     return await _with_registry(seen, world)
+
+
+def _trainer_image(spec: TrainingJobSpec, settings: Settings) -> str:
+    on_ray = training_resources.searches_on_ray(spec)
+    return settings.ray_image if on_ray else settings.trainer_image
 
 
 async def _with_registry(seen: training.Observation, world: World) -> training.Observation:

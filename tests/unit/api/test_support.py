@@ -30,7 +30,6 @@ def merged(base: Any, change: Any) -> Any:
     return base | {key: merged(base.get(key), value) for key, value in change.items()}
 
 
-C: Json = {"name": "C", "int": {"min": 1, "max": 2}}
 SPECS: dict[str, Json] = {
     "TrainingJob": TRAINING,
     "ModelDeployment": {"model": {"name": "delays"}},
@@ -43,13 +42,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
     "TrainingJob": [
         ("spec.data.feast", {"data": {"feast": {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}}}),
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
-        *(
-            (f"spec.search.{path}", {"search": {"parameters": [C], **change}})
-            for path, change in (
-                ("engine 'RayTune'", {"engine": "RayTune"}),
-                ("ray", {"ray": {"address": "local"}}),
-            )
-        ),
     ],
     "ModelDeployment": [
         ("spec.model.allowFormats 'Pickle'", {"model": {"allowFormats": ["Skops", "Pickle"]}}),

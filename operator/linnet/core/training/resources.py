@@ -52,9 +52,16 @@ def spec_hash(seen: Observation) -> str:
     return names.digest(rendered_spec(seen))
 
 
+def searches_on_ray(spec: TrainingJobSpec) -> bool:
+    """Whether the trials of a search run on Ray, which an image of its own holds."""
+    return spec.search is not None and spec.search.ray is not None
+
+
 def searching_pods(spec: TrainingJobSpec) -> int:
     """How many pods train: index 0 makes the model, the others help it search."""
-    return spec.search.parallelism if spec.search is not None else 1
+    if spec.search is None or searches_on_ray(spec):
+        return 1
+    return spec.search.parallelism
 
 
 def needs_service(spec: TrainingJobSpec) -> bool:

@@ -1,0 +1,1 @@
+"""What the trainer costs beside plain scripts: `python -m benchmarks.training`."""

@@ -1,0 +1,102 @@
+"""Searches on Ray: inside a trainer's pod, and on a Ray cluster that is lost and comes back.
+
+Not among the files that pytest finds by itself: `dev/test.sh extras` builds the image trainer-ray
+first, which takes minutes that `make test` has not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .stage import beside
+from .world import CONTAINER, POD, Manifest, Place, World, says
+
+IMAGE = "localhost/linnet/trainer-ray:dev"
+SPACE = [
+    {"name": "C", "logUniform": {"min": "0.001", "max": "10"}},
+    {"name": "fit_intercept", "categorical": {"choices": ["true", "false"]}},
+]
+ROOM = {
+    "requests": {"cpu": "100m", "memory": "512Mi"},
+    "limits": {"cpu": "2", "memory": "4Gi"},
+}
+
+
+def _search(place: Place, name: str, address: str, **changes: Any) -> None:
+    """Apply a search of six trials, two at a time."""
+    search = {
+        "engine": "RayTune",
+        "ray": {"address": address},
+        "parallelism": 2,
+        "trials": 6,
+        "parameters": SPACE,
+    }
+    place.train(name, search=search, template={"resources": ROOM}, **changes)
+
+
+def _has_searched(place: Place, name: str) -> Manifest:
+    obj = place.is_complete(name, seconds=600)
+    found = obj["status"]["search"]
+    assert (found["completed"], found["running"], found["of"]) == (6, 0, 6), place.explain()
+    assert {each["name"] for each in found["best"]["parameters"]} == {"C", "fit_intercept"}
+    assert len(place.trainer_pods(name)) == 1, "trials side by side are no pods"
+    parent = f"tags.`mlflow.parentRunId` = '{obj['status']['run']['id']}'"
+    body = {"experiment_ids": [obj["status"]["run"]["experimentID"]], "filter": parent}
+    nested = place.world.registry.call("POST", "runs/search", body)["runs"]
+    names = sorted(each["info"]["run_name"] for each in nested)
+    assert len(names) == 6 + found["failed"], names
+    return obj
+
+
+def _head(place: Place) -> None:
+    """A Ray cluster of one pod, and its Service."""
+    start = ["ray", "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false"]
+    container = {
+        **CONTAINER,
+        "name": "head",
+        "image": IMAGE,
+        "command": [*start, "--port=6379", f"--object-store-memory={128 * 2**20}"],
+        "envFrom": [],
+        "resources": ROOM,
+    }
+    labels = {"app": "head"}
+    place.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "head", "namespace": place.namespace, "labels": labels},
+            "spec": {
+                **POD,
+                "containers": [container],
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+            },
+        }
+    )
+    place.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "head", "namespace": place.namespace},
+            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": 6379}]},
+        }
+    )
+
+
+@beside
+def test_a_search_on_ray_inside_the_pod(world: World) -> None:
+    place = world.place("ray-local")
+    _search(place, "local", "local")
+    obj = _has_searched(place, "local")
+    (pod,) = place.trainer_pods("local")
+    assert pod["spec"]["containers"][0]["image"] == IMAGE
+    assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
+
+
+@beside
+def test_a_search_on_a_ray_cluster(world: World) -> None:
+    place = world.place("ray-cluster")
+    address = f"head.{place.namespace}.svc:6379"
+    _head(place)
+    _search(place, "there", address)
+    obj = _has_searched(place, "there")
+    assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
