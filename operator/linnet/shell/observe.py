@@ -14,7 +14,7 @@ from linnet.api import labels
 from linnet.api.drift_policy import DriftPolicy
 from linnet.api.model_deployment import ModelDeployment, ModelDeploymentSpec
 from linnet.api.shared import Model, parse_time
-from linnet.api.training_job import ResultOutcome, TrainingJob
+from linnet.api.training_job import ResultOutcome, TrainingJob, TrainingJobSpec
 from linnet.core import jobs, names
 from linnet.core import pods as pod_parts
 from linnet.core.drift import facts as drift_facts
@@ -60,6 +60,11 @@ def _job_settings(settings: Settings, image: str) -> jobs.Settings:
         pod_environment=_pod_environment(settings),
         tracking_link=settings.tracking_link,
     )
+
+
+def _trainer_image(spec: TrainingJobSpec, settings: Settings) -> str:
+    """The image with what the training's data needs."""
+    return settings.feast_image if spec.data.feast is not None else settings.trainer_image
 
 
 def _parse(kind: type[ModelT], obj: Manifest) -> tuple[ModelT | None, str]:
@@ -128,7 +133,7 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         queue=meta.labels.get(labels.KUEUE_QUEUE, ""),
         model_allowed=settings.allows_model(key.namespace, model.name),
         foreign=await _foreign(key, world),
-        settings=_job_settings(settings, settings.trainer_image),
+        settings=_job_settings(settings, _trainer_image(parsed.spec, settings)),
         job=_one(children, "Job"),
         config_map=_one(children, "ConfigMap"),
         service=_one(children, "Service"),

@@ -32,6 +32,8 @@ class Settings:
     trainer_image: str
     server_image: str
     monitor_image: str
+    feast_image: str
+    """Runs trainings on a feature store, and the look-up of features beside a server."""
     image_pull_policy: str
     resync: timedelta
     registry_poll: timedelta
@@ -77,6 +79,7 @@ DEFAULTS: Mapping[str, str] = {
     "TRAINER_IMAGE": "localhost/linnet/trainer:dev",
     "SERVER_IMAGE": "localhost/linnet/server:dev",
     "MONITOR_IMAGE": "localhost/linnet/monitor:dev",
+    "FEAST_IMAGE": "localhost/linnet/trainer-feast:dev",
     "IMAGE_PULL_POLICY": "IfNotPresent",
     "RESYNC": "5m",
     "REGISTRY_POLL": "60s",
@@ -153,6 +156,7 @@ def _build(values: argparse.Namespace) -> Settings:
         trainer_image=values.trainer_image,
         server_image=values.server_image,
         monitor_image=values.monitor_image,
+        feast_image=values.feast_image,
         image_pull_policy=values.image_pull_policy,
         resync=parse_duration(values.resync),
         registry_poll=parse_duration(values.registry_poll),
