@@ -61,6 +61,18 @@ USER 10001:10001
 ENTRYPOINT ["linnet-trainer"]
 
 
+# The same with Feast and DuckDB, for trainings on a feature store.
+FROM pods AS trainer-feast
+COPY locks/feast.txt /opt/linnet/feast.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --quiet --no-deps --no-compile --requirement /opt/linnet/feast.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/linnet/lib
+COPY --from=trainer-wheel /wheels /opt/linnet/wheels
+RUN pip install --quiet --no-deps --no-index --no-cache-dir /opt/linnet/wheels/*.whl
+USER 10001:10001
+ENTRYPOINT ["linnet-trainer"]
+
+
 # The demo's loader and its live traffic: the trainer's libraries and the flights of 2013.
 FROM pods AS demo
 COPY locks/demo.txt /opt/linnet/demo.txt

@@ -14,5 +14,6 @@ compile pods.txt --extra trainer --extra server
 # Above the shared layer: what is there already stays as it is.
 compile monitor.txt --extra monitor --constraint locks/pods.txt
 compile ray.txt --extra ray --constraint locks/pods.txt
+compile feast.txt --extra feast --constraint locks/pods.txt
 compile demo.txt --extra demo --no-deps
 compile dev.txt --all-extras --override locks/overrides.txt

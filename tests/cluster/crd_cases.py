@@ -104,7 +104,7 @@ TARGET = (
 )
 GATES = (
     "a gate must have exactly one of `minimum`, `notWorseThan`, `schema`, `overfit`, `fairness`, "
-    "`latency`, `size`, `documented`"
+    "`latency`, `size`, `documented`, `featureSet`"
 )
 GATE_METRIC = (
     "`metric` is required with `minimum`, `notWorseThan`, `overfit` and `fairness`, and only there"
@@ -177,6 +177,7 @@ FROM, UNTIL = "2013-01-01T00:00:00Z", "2013-04-01T00:00:00Z"
 LOG = {"modelDeploymentRef": {"name": "delays"}}
 FEAST = {"repoUri": "s3://data/feast", "featureService": "delays_v2", "entities": TABLE}
 FROM_LOG: Change = {"spec.data": {"predictionLog": LOG}}
+FROM_FEAST: Change = {"spec.data.table": ..., "spec.data.feast": FEAST}
 CLUSTERS: Change = {"spec.data.target": ..., "spec.task": "Clustering"}
 NO_TIME: Change = {"spec.data.timestamp": ...}
 GROUPED: Change = {"spec.data.groups": "tail_number"}
@@ -245,8 +246,11 @@ TRAINING = [
         {"spec.model.alias": "champion"},
         {"spec.model.alias": "", "spec.model.championAlias": ""},
     ),
+    training(SOURCES, {"spec.data.feast": FEAST}, FROM_FEAST),
     training(
-        SOURCES, {"spec.data.feast": FEAST}, {"spec.data.table": ..., "spec.data.feast": FEAST}
+        "data.feast needs data.timestamp: the time as of which a row's features are looked up",
+        FROM_FEAST | {"spec.data.timestamp": ...},
+        FROM_FEAST,
     ),
     training(SOURCES, {"spec.data.table": ...}, FROM_LOG),
     training(
@@ -451,6 +455,11 @@ TRAINING = [
         "gates: `documented` needs data.dictionary",
         gate(documented={}),
         gate(documented={}) | {"spec.data.dictionary": {"uri": "s3://data/dictionary.csv"}},
+    ),
+    training(
+        "gates: `featureSet` needs data.feast",
+        gate(featureSet={}),
+        gate(featureSet={}) | FROM_FEAST,
     ),
     training(
         GATES,

@@ -63,8 +63,9 @@ POD: Mapping[str, Any] = {
         "seccompProfile": {"type": "RuntimeDefault"},
     },
 }
+DEMO = "localhost/linnet/demo:dev"
 CONTAINER: Mapping[str, Any] = {
-    "image": "localhost/linnet/demo:dev",
+    "image": DEMO,
     "imagePullPolicy": "IfNotPresent",
     "env": [
         {"name": "AWS_ENDPOINT_URL", "value": "http://s3.mlops.svc:7070"},
@@ -603,9 +604,12 @@ class Place:
         found: Manifest = answered(self.get(kind, name) or {})
         return found
 
-    def run_script(self, name: str, file: Path, *arguments: str, seconds: float = 180) -> None:
-        """Run a script in a pod of the demo image and wait for its end."""
-        container = {"args": ["-c", file.read_text(encoding="utf-8"), *arguments]}
+    def run_script(
+        self, name: str, file: Path, *arguments: str, image: str = DEMO, seconds: float = 180
+    ) -> None:
+        """Run a script in a pod of an image with Python and wait for its end."""
+        text = file.read_text(encoding="utf-8")
+        container = {"image": image, "command": ["python"], "args": ["-c", text, *arguments]}
         self._pod(name, container)
 
         def ended() -> Any:

@@ -1,8 +1,11 @@
 """Settings come from flags, then the environment, then defaults; mistakes are told in words."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from linnet.api.training_job import TrainingJobSpec
+from linnet.shell import observe
 from linnet.shell.settings import parse
 
 URI = ["--tracking-uri", "http://mlflow:5000/"]
@@ -15,6 +18,24 @@ def test_defaults() -> None:
     assert settings.resync == timedelta(minutes=5)
     assert settings.identity == "linnet-system/linnet-operator"
     assert not settings.take_over
+
+
+def test_a_training_on_a_feature_store_runs_in_an_image_of_its_own() -> None:
+    settings = parse(URI, {"LINNET_FEAST_IMAGE": "feast:1", "LINNET_TRAINER_IMAGE": "trainer:1"})
+    feast = {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}
+    base = {
+        "model": {"name": "delays"},
+        "pipeline": {"estimator": {"class": "Ridge"}},
+        "gates": [{"name": "small", "size": {"maximum": "1Mi"}}],
+    }
+
+    def image(**source: Any) -> str:
+        data = {"target": "late", "timestamp": "at", **source}
+        spec = TrainingJobSpec.model_validate({**base, "data": data})
+        return observe._trainer_image(spec, settings)
+
+    assert image(feast=feast) == "feast:1"
+    assert image(table={"uri": "s3://b"}) == "trainer:1"
 
 
 def test_a_flag_beats_the_environment() -> None:

@@ -82,6 +82,9 @@ def test_the_tables_hold_what_is_known_one_hour_before(
     assert january["replay"]["plane_age"].isna().tolist() == [False, True]
     assert set(january["planes"]) == {*weather, "plane_age"}
     assert set(weather) == {*schedule, *loader.WEATHER}
+    observed = pd.read_parquet(target / "observations.parquet")
+    assert (observed["published"] - observed["observed"]).unique() == [pd.Timedelta("51min")]
+    assert set(observed) == {"origin", "observed", "published", *loader.WEATHER}
     dictionary = pd.read_csv(target / "dictionary.csv")
     assert set(dictionary["column"]) == set(schedule), "the weather's columns are not in it"
     assert dictionary["description"].notna().all()

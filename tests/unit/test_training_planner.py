@@ -439,9 +439,11 @@ def test_a_search_trains_while_one_of_its_pods_waits() -> None:
     assert says(pod("a", "Failed"), pod("b", "Pending")) == "Queued"
 
 
-def test_the_claims_of_table_and_dictionary_are_mounted_once_each() -> None:
-    def claims(table: str, dictionary: str) -> tuple[list[str], list[str]]:
-        data = {"table": {"uri": table}, "target": "late", "dictionary": {"uri": dictionary}}
+def test_the_claims_of_what_is_read_are_mounted_once_each() -> None:
+    def claims(table: str, dictionary: str, repository: str = "") -> tuple[list[str], list[str]]:
+        feast = {"repoUri": repository, "featureService": "f", "entities": {"uri": table}}
+        source = {"feast": feast, "timestamp": "at"} if repository else {"table": {"uri": table}}
+        data = {**source, "target": "late", "dictionary": {"uri": dictionary}}
         spec = TrainingJobSpec.model_validate({**TRAINING, "data": data})
         pod = resources.make_job(replace(BASE, spec=spec), HASH)["spec"]["template"]["spec"]
         mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
@@ -455,6 +457,7 @@ def test_the_claims_of_table_and_dictionary_are_mounted_once_each() -> None:
     assert claims("pvc://a/x.csv", "pvc://b/d.csv") == (["a", "b"], [f"{folder}/a", f"{folder}/b"])
     assert claims("pvc://a/x.csv", "pvc://a/d.csv") == (["a"], [f"{folder}/a"])
     assert claims("s3://a/x.csv", "pvc://b/d.csv") == (["b"], [f"{folder}/b"])
+    assert claims("pvc://a/x.csv", "s3://b/d.csv", "pvc://c/repo")[0] == ["c", "a"]
 
 
 def test_the_code_of_a_module_is_one_file_that_may_be_absent() -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from linnet_trainer import contract, data, evaluate, gates, manifest, registry, split
+from linnet_trainer import contract, data, evaluate, gates, lineage, manifest, registry, split
 from linnet_trainer.contract import Gate, GateReason
 from linnet_trainer.data import Feature
 from linnet_trainer.errors import Refusal
+from linnet_trainer.lineage import FeatureSet
 from linnet_trainer.recipe import Axis, GateSpec, Recipe, Task, render_time
 from linnet_trainer.targets import Target
 
@@ -143,6 +144,45 @@ def judge(
     clusters = split.cluster(rows, held, recipe.table, spec.unit)
     found = compare(spec.metric, answers, theirs, truth, clusters)
     return gates.judge_difference(spec, found, look=look, version=rival.version)
+
+
+def judge_features(spec: GateSpec, rival: Rival | None, ours: FeatureSet) -> Gate:
+    """Judge whether the feature service of this name is what the champion was trained on."""
+    if rival is None:
+        return Gate(
+            name=spec.name,
+            passed=True,
+            reason=GateReason.NO_CHAMPION,
+            message="no champion whose features these could be compared with",
+        )
+    if rival.obstacle and not rival.document:
+        message = f"the features of version {rival.version} are not known: {rival.obstacle}"
+        return gates.refuse(spec, GateReason.CHECK_FAILED, message)
+    theirs = rival.document.get(lineage.MANIFEST_KEY) or {}
+    name, known = ours.service, theirs.get("featureService")
+    changed = (
+        lineage.differences(theirs["views"], ours.document()["views"]) if known == name else []
+    )
+    if changed:
+        message = (
+            f"feature service '{name}' changed under its name since version {rival.version}: "
+            f"{'; '.join(changed)}. Give the changed set a name of its own and use that in "
+            "`data.feast.featureService`"
+        )
+    elif known == name:
+        message = f"feature service '{name}' is what version {rival.version} was trained on"
+    else:
+        used = f"the feature service '{known}'" if known else "no feature store"
+        message = f"'{name}' is another set: version {rival.version} used {used}"
+    return Gate(
+        name=spec.name,
+        passed=not changed,
+        value=str(len(changed)),
+        bound="0",
+        n=len(ours.columns),
+        reason=GateReason.CHECK_FAILED if changed else GateReason.CHECK_PASSED,
+        message=message,
+    )
 
 
 def compare(

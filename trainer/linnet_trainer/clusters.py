@@ -115,7 +115,11 @@ def train_clusters(recipe: Recipe, tracker: Tracker, folder: Path) -> Result:
         target=None,
         samples=None,
         extra={"clusters.json": json.dumps(clusters, ensure_ascii=False).encode()},
-        facts={"runID": tracker.run_id, "dataDigest": sha256},
+        facts={
+            "runID": tracker.run_id,
+            "dataDigest": sha256,
+            **train.feature_facts(rows),
+        },
         run_id=tracker.run_id,
         model_id=model_id,
         location=location,
@@ -387,7 +391,7 @@ def _facts(
         copies=split.count_copies(rows),
         target="",
         left_out=inputs.left_out,
-        columns=report.columns(inputs.features, table, words.descriptions),
+        columns=report.columns(inputs.features, table, train.descriptions(rows, words)),
         folds=[{"stability": value} for value in stays],
         scores=scores,
         training_scores={},
@@ -399,6 +403,7 @@ def _facts(
         trained_until=render_time(times.max()) if times is not None else "",
         holdout_sha256="",
         look=0,
+        features=rows.features,
     )
 
 

@@ -65,12 +65,17 @@ TAG_CONTENT = "linnet.dev/content-digest"
 TAG_DATA = "linnet.dev/data-sha256"
 TAG_TRAINED_UNTIL = "linnet.dev/trained-until"
 TAG_ARTIFACTS = "linnet.dev/artifact-uri"
+TAG_FEATURE_SET = "linnet.dev/feature-set-sha256"
+"""What the features of a feature service were made of."""
+TAG_FEATURE_SERVICE = "linnet.dev/feature-service"
 TAG_NOT_SERVABLE = "linnet.dev/not-servable"
 """Why no server can answer with a version: no ModelDeployment starts one."""
 
 RESULT_BYTES = 3584
 MESSAGE_LENGTH = 600
 GATE_MESSAGE_LENGTH = 300
+TAG_LENGTH = 4500
+"""MLflow takes tags of 5,000 characters."""
 METRICS = 8
 GATES = 16
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from linnet_trainer import tables
+from linnet_trainer import feature_store, tables
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
+from linnet_trainer.lineage import FeatureSet
 from linnet_trainer.recipe import Columns, Recipe, Table, render_time
 
 CATEGORIES = 255
@@ -50,6 +51,8 @@ class Rows:
     files: int
     ignored: tuple[str, ...] = ()
     """Columns of nested types: neither read nor part of a row's hash."""
+    features: FeatureSet | None = None
+    """Which of the columns come from a feature store, if any do."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -76,10 +79,8 @@ def read(recipe: Recipe, *, also: Sequence[str] = ()) -> Rows:
         Unavailable: the store does not answer or refuses the credentials.
     """
     table = recipe.table
-    source = tables.Source(
-        uri=table.uri, timestamp=table.timestamp, start=table.start, until=table.until
-    )
-    opened = tables.open_table(source)
+    opened = _open(table)
+    source = opened.source
     names, nested = opened.names, opened.nested
     require_columns(recipe, names)
     wanted = _wanted(recipe, names, also)
@@ -98,7 +99,7 @@ def read(recipe: Recipe, *, also: Sequence[str] = ()) -> Rows:
             frames.append(frame[wanted])
             hashes.append(hashed)
     if not frames or not sum(map(len, frames)):
-        raise Refusal(Reason.INVALID_DATA, _empty(table, opened.files))
+        raise Refusal(Reason.INVALID_DATA, _empty(table, source.field, opened.files))
     rows = Rows(
         frame=pd.concat(frames, ignore_index=True),
         hashes=np.concatenate(hashes),
@@ -106,9 +107,23 @@ def read(recipe: Recipe, *, also: Sequence[str] = ()) -> Rows:
         types=opened.types,
         files=opened.files,
         ignored=nested,
+        features=opened.features if isinstance(opened, feature_store.Joined) else None,
     )
     _require_values(rows.frame, table)
     return rows
+
+
+def _open(table: Table) -> tables.Opened | feature_store.Joined:
+    source = tables.Source(
+        uri=table.uri,
+        field="data.table.uri" if table.feast is None else feature_store.ENTITIES,
+        timestamp=table.timestamp,
+        start=table.start,
+        until=table.until,
+    )
+    if table.feast is None:
+        return tables.open_table(source)
+    return feature_store.open_joined(table.feast, source)
 
 
 def require_columns(recipe: Recipe, names: Sequence[str]) -> None:
@@ -216,9 +231,9 @@ def _wanted(recipe: Recipe, names: Sequence[str], also: Sequence[str]) -> list[s
     return [name for name in names if name in wanted]
 
 
-def _empty(table: Table, files: int) -> str:
+def _empty(table: Table, field: str, files: int) -> str:
     if table.start is None and table.until is None:
-        return f"data.table.uri: {table.uri} has no rows ({files} files)"
+        return f"{field}: {table.uri} has no rows ({files} files)"
     start = render_time(table.start) if table.start else "the beginning"
     until = render_time(table.until) if table.until else "the end"
     return (

@@ -95,7 +95,7 @@ def judge(spec: GateSpec, dictionary: Dictionary, columns: Collection[str]) -> F
 
 def _entries(uri: str) -> list[tuple[str, str, str]]:
     """Column, description and `known` of every row."""
-    source = tables.Source(uri=uri, field=FIELD)
+    source = tables.Source(uri=uri, field=f"{FIELD}.uri")
     opened = tables.open_table(source)
     for name in ("column", "description"):
         if name not in opened.names:

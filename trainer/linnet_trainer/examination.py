@@ -126,6 +126,9 @@ def figures(found: Sequence[Finding]) -> dict[str, float]:
 def _asked(spec: GateSpec, case: Case) -> Finding:
     if spec.new_columns is not None:
         return checks.settle(Check.SCHEMA, _schema(spec, case), case.recipe.waivers)
+    if spec.feature_set:
+        assert case.rows.features is not None
+        return Finding(gate=champion.judge_features(spec, case.rival, case.rows.features))
     if spec.documented:
         return dictionary.judge(spec, case.dictionary, list(case.rows.frame))
     if spec.limit is not None:

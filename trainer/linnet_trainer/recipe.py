@@ -65,10 +65,22 @@ class Limited(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeastSource:
+    """A feature service of a Feast repository."""
+
+    repo: str
+    """URI of the folder with `feature_store.yaml`."""
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Which table, which of its rows, and what its columns mean."""
 
     uri: str
+    """With `feast`, that of the entity table."""
+    feast: FeastSource | None = None
+    """Whose features are joined to every row, as of its time."""
     target: str
     timestamp: str = ""
     groups: str = ""
@@ -171,6 +183,8 @@ class GateSpec:
     """With `schema`, the columns that the model may ask for although the champion does not."""
     documented: bool = False
     """Whether every column in use must stand in the data dictionary."""
+    feature_set: bool = False
+    """Whether the feature service must be what the champion was trained on."""
     champion: bool = False
     margin: float = 0.02
     confidence: float = 0.95
@@ -333,11 +347,18 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
     data = spec["data"]
-    later = [f"data.{field}" for field in ("feast", "predictionLog") if data.get(field)]
-    if later:
-        names = ", ".join(f"spec.{field}" for field in sorted(later))
-        message = f"{names} is not supported by this version of the trainer: remove it or upgrade"
-        raise Refusal(Reason.TRAINER_FAILED, message)
+    if data.get("predictionLog"):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "spec.data.predictionLog is not supported by this version of the trainer: remove it or "
+            "upgrade",
+        )
+    if data.get("feast") and not data.get("timestamp"):
+        raise Refusal(
+            Reason.TRAINER_FAILED,
+            "`data.feast` needs `data.timestamp`: the column with the time as of which a row's "
+            "features are looked up",
+        )
 
 
 def _refuse_prediction(spec: Mapping[str, Any]) -> None:
@@ -373,8 +394,12 @@ def _table(data: Mapping[str, Any], task: Task, created: str, chosen: dict[str, 
             until = parse_time(created)
             chosen["data.window.until"] = render_time(until)
         start = until - parse_duration(window["lookback"])
+    feast = data.get("feast")
     return Table(
-        uri=data["table"]["uri"],
+        uri=feast["entities"]["uri"] if feast else data["table"]["uri"],
+        feast=FeastSource(repo=feast["repoUri"], service=feast["featureService"])
+        if feast
+        else None,
         target=data["target"] if task is not Task.CLUSTERING else "",
         timestamp=data.get("timestamp") or "",
         groups=data.get("groups") or "",
@@ -501,10 +526,18 @@ def _gate(gate: Mapping[str, Any], table: Table, task: Task, chosen: dict[str, s
                 f"gates '{name}': `documented` needs `data.dictionary`: say where it lies",
             )
         return GateSpec(name=name, documented=True)
+    if gate.get("featureSet") is not None:
+        if table.feast is None:
+            raise Refusal(
+                Reason.TRAINER_FAILED,
+                f"gates '{name}': `featureSet` needs `data.feast`: remove the gate, or name a "
+                "feature service",
+            )
+        return GateSpec(name=name, feature_set=True)
     if limit := _limit(gate):
         return GateSpec(name=name, metric=gate.get("metric") or "", limit=limit)
     if not gate.get("minimum") and not gate.get("notWorseThan"):
-        kinds = ("minimum", "notWorseThan", "schema", "documented", *Limited)
+        kinds = ("minimum", "notWorseThan", "schema", "documented", "featureSet", *Limited)
         known = ", ".join(f"`{each}`" for each in kinds)
         raise Refusal(
             Reason.TRAINER_FAILED,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from linnet_trainer import manifest
+from linnet_trainer import lineage, manifest
 from linnet_trainer.card import Section
 from linnet_trainer.contract import (
     METRICS,
@@ -25,7 +25,8 @@ from linnet_trainer.contract import (
 )
 from linnet_trainer.data import Feature
 from linnet_trainer.gates import figure
-from linnet_trainer.recipe import GateSpec, Recipe, Steps, Task, render_time
+from linnet_trainer.lineage import FeatureSet
+from linnet_trainer.recipe import GateSpec, Recipe, Steps, Table, Task, render_time
 from linnet_trainer.search import Search
 
 
@@ -57,6 +58,8 @@ class Facts:
     trained_until: str
     holdout_sha256: str
     look: int
+    features: FeatureSet | None
+    """What came from a feature store, if anything did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ def params(recipe: Recipe) -> dict[str, str]:
     found = {
         "model": recipe.model,
         "task": recipe.task,
-        "data.table.uri": table.uri,
+        **_source(table),
         "data.target": table.target,
         "data.timestamp": table.timestamp,
         "data.groups": table.groups,
@@ -104,6 +107,16 @@ def params(recipe: Recipe) -> dict[str, str]:
     found |= {f"gate.{gate.name}": _asked(gate) for gate in recipe.gates}
     found |= {f"waiver.{check}": reason for check, reason in recipe.waivers.items()}
     return {key: value for key, value in found.items() if value}
+
+
+def _source(table: Table) -> dict[str, str]:
+    if table.feast is None:
+        return {"data.table.uri": table.uri}
+    return {
+        "data.feast.repoUri": table.feast.repo,
+        "data.feast.featureService": table.feast.service,
+        "data.feast.entities.uri": table.uri,
+    }
 
 
 def _pipeline(steps: Steps) -> dict[str, str]:
@@ -174,6 +187,8 @@ def _asked(gate: GateSpec) -> str:
         return f"no new required columns but {', '.join(gate.new_columns) or 'none'}"
     if gate.documented:
         return "every column in use stands in the data dictionary"
+    if gate.feature_set:
+        return "the feature service is what the champion was trained on"
     if gate.limit is not None:
         of = " ".join(filter(None, (gate.metric, gate.limit.of, gate.limit.column)))
         return f"{of} at most {gate.limit.told}"
@@ -348,9 +363,10 @@ def _checklist(
         "Data validated": f"{facts.rows} rows, digest `{facts.data_sha256[:23]}`; the columns of "
         "the spec are there, the target has no missing value",
         "No leakage": f"{check(Check.LEAKAGE)}; {facts.copies} rows are copies of others",
-        "Feature store": "no: a table",
+        "Feature store": _feature_store(facts.features),
         "Train/serve consistency": "preprocessing and model are one artifact; "
-        "`linnet/samples.json` holds answers that a server must repeat before it is ready",
+        "`linnet/samples.json` holds answers that a server must repeat before it is ready"
+        + ("; a request must carry the features of the store itself" if facts.features else ""),
         "Point in time": _point_in_time(recipe, facts),
         "Documentation": documentation(recipe, facts),
         "Cross-validation": f"{len(facts.folds)} folds, {metric}: {per_fold}",
@@ -381,12 +397,29 @@ def _checklist(
 
 def documentation(recipe: Recipe, facts: Facts) -> str:
     """Say what is written down of the features."""
-    if not recipe.table.dictionary:
+    places = []
+    if facts.features is not None:
+        places.append(f"the feature store, kept as `{lineage.ARTIFACT}`")
+    if recipe.table.dictionary:
+        places.append(f"the data dictionary `{recipe.table.dictionary}`, kept as `dictionary.json`")
+    if not places:
         return "this card and the table of its columns; no data dictionary"
     described = sum(bool(column["description"]) for column in facts.columns)
     return (
-        f"this card; {described} of {len(facts.columns)} features are described in the data "
-        f"dictionary `{recipe.table.dictionary}`, kept as `dictionary.json`"
+        f"this card; {described} of {len(facts.columns)} features are described in "
+        f"{' and '.join(places)}"
+    )
+
+
+def _feature_store(features: FeatureSet | None) -> str:
+    if features is None:
+        return "no: a table"
+    views = ", ".join(f"`{view.name}` ({len(view.columns)} features)" for view in features.views)
+    told = f": {features.description}" if features.description else ""
+    return (
+        f"yes: Feast, project `{features.project}` of `{features.repo}`, feature service "
+        f"`{features.service}`{told}; views {views}; what they are made of has the digest "
+        f"`{features.digest[:23]}` and is kept as `{lineage.ARTIFACT}`"
     )
 
 
@@ -398,9 +431,22 @@ def _point_in_time(recipe: Recipe, facts: Facts) -> str:
     if not recipe.table.timestamp:
         return "no: the table has no time (`data.timestamp`)"
     start = f", the holdout starts at {facts.holdout_from}" if facts.holdout_from else ""
+    if facts.features is not None:
+        return f"yes: {_as_of(facts.features, recipe.table.timestamp)}{start}"
     return (
         f"rows are in order of `{recipe.table.timestamp}`{start}; columns are as the table has them"
     )
+
+
+def _as_of(features: FeatureSet, timestamp: str) -> str:
+    """Say how features were joined, and for how many rows each view had a value."""
+    views = "; ".join(
+        f"`{view.name}`: ttl {view.ttl or 'none'}, "
+        + (f"known from `{view.created}` on" if view.created else "no time of arrival")
+        + (f", found for {features.found[view.name]:.1%} of the rows" if features.found else "")
+        for view in features.views
+    )
+    return f"features are joined as they were known at `{timestamp}` ({views})"
 
 
 def _stratification(recipe: Recipe, facts: Facts) -> str:

@@ -46,7 +46,7 @@ class Source:
     """A table and the window of it that is read."""
 
     uri: str
-    field: str = "data.table"
+    field: str = "data.table.uri"
     """Where the spec names it, for messages."""
     timestamp: str = ""
     timestamp_field: str = "data.timestamp"
@@ -95,12 +95,17 @@ class Opened:
         ):
             if not batch.num_rows:
                 continue
-            frame = batch.to_pandas(types_mapper=_TYPES.get, date_as_object=False)
+            frame = to_frame(batch)
             if source.timestamp:
                 frame[source.timestamp] = _times(frame[source.timestamp], source)
                 frame = frame[_inside(frame[source.timestamp], source)]
             if len(frame):
                 yield frame
+
+
+def to_frame(rows: Any) -> pd.DataFrame:
+    """Return the rows of an Arrow table or batch; integers and booleans keep missing values."""
+    return rows.to_pandas(types_mapper=_TYPES.get, date_as_object=False)
 
 
 def open_table(source: Source) -> Opened:
@@ -132,18 +137,18 @@ def find(source: Source) -> tuple[Any, list[str]]:
     else:
         files = [path] if filesystem.exists(path) else []
     if not files:
-        raise Refusal(Reason.INVALID_DATA, f"{source.field}.uri: no file matches {uri}{_near(uri)}")
+        raise Refusal(Reason.INVALID_DATA, f"{source.field}: no file matches {uri}{_near(uri)}")
     for name in files:
         if not name.endswith((".parquet", ".csv", ".csv.gz")):
             raise Refusal(
                 Reason.INVALID_DATA,
-                f"{source.field}.uri: '{PurePosixPath(name).name}' must end in '.parquet', "
+                f"{source.field}: '{PurePosixPath(name).name}' must end in '.parquet', "
                 "'.csv' or '.csv.gz'",
             )
     return filesystem, sorted(files)
 
 
-def make_filesystem(scheme: str, field: str = "data.table") -> Any:
+def make_filesystem(scheme: str, field: str = "data.table.uri") -> Any:
     """Return the file system of a URI scheme, with short time-outs where there is a network."""
     if scheme in ("file", "pvc"):
         return fsspec.filesystem("file")
@@ -159,7 +164,7 @@ def make_filesystem(scheme: str, field: str = "data.table") -> Any:
     try:
         return fsspec.filesystem(scheme)
     except (ImportError, ValueError) as error:
-        message = f"{field}.uri: this image has no client for '{scheme}://': {error}"
+        message = f"{field}: this image has no client for '{scheme}://': {error}"
         raise Refusal(Reason.INVALID_DATA, message) from error
 
 
@@ -170,14 +175,14 @@ def reading(source: Source) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise Refusal(Reason.INVALID_DATA, f"{field}.uri: {uri} does not exist: {error}") from error
+        raise Refusal(Reason.INVALID_DATA, f"{field}: {uri} does not exist: {error}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise Refusal(
-            Reason.INVALID_DATA, f"{field}.uri: {uri} cannot be read as a table: {error}"
+            Reason.INVALID_DATA, f"{field}: {uri} cannot be read as a table: {error}"
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise Refusal(
-            Reason.INVALID_DATA, f"{field}.uri: {uri} cannot be read as CSV: {error}"
+            Reason.INVALID_DATA, f"{field}: {uri} cannot be read as CSV: {error}"
         ) from error
     except PermissionError as error:
         raise Unavailable(
@@ -203,7 +208,7 @@ def _open(filesystem: Any, files: list[str], source: Source) -> Any:
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
             raise Refusal(
                 Reason.INVALID_DATA,
-                f"{source.field}.uri: the files of {source.uri} differ: {error}",
+                f"{source.field}: the files of {source.uri} differ: {error}",
             ) from error
         return pyarrow.dataset.dataset(
             files, schema=schema, format="parquet", filesystem=filesystem
@@ -211,7 +216,7 @@ def _open(filesystem: Any, files: list[str], source: Source) -> Any:
     if any(name.endswith(".parquet") for name in files):
         raise Refusal(
             Reason.INVALID_DATA,
-            f"{source.field}.uri: {source.uri} names Parquet and CSV files at once",
+            f"{source.field}: {source.uri} names Parquet and CSV files at once",
         )
     tables = []
     for name in files:

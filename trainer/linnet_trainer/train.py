@@ -24,6 +24,7 @@ from linnet_trainer import (
     evaluate,
     examination,
     fit,
+    lineage,
     manifest,
     plots,
     profile,
@@ -235,6 +236,10 @@ def log_data(
     tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
     if words.uri:
         tracker.log_text(dictionary.render(words), "dictionary.json")
+    if rows.features is not None:
+        told = json.dumps(rows.features.document(), indent=1, ensure_ascii=False)
+        tracker.log_text(told, lineage.ARTIFACT)
+        tracker.set_tags(rows.features.tags())
     tracker.log_text(report.environment(), "environment.json")
 
 
@@ -443,6 +448,12 @@ def _evaluate(
     return conclude(result, tags, recipe, tracker, progress)
 
 
+def descriptions(rows: data.Rows, words: dictionary.Dictionary) -> dict[str, str]:
+    """Say what columns mean; the spec's dictionary stands over the feature store."""
+    told = rows.features.descriptions if rows.features is not None else {}
+    return {**told, **words.descriptions}
+
+
 def version_tags(
     recipe: Recipe, facts: report.Facts, *, manifest_sha: str, location: str
 ) -> dict[str, str]:
@@ -453,6 +464,7 @@ def version_tags(
         contract.TAG_JOB_UID: recipe.job_uid,
         contract.TAG_DATA: facts.data_sha256,
         contract.TAG_ARTIFACTS: location,
+        **(facts.features.version_tags() if facts.features is not None else {}),
     }
 
 
@@ -524,6 +536,7 @@ def _upload(
             "holdout": dict(ready.facts),
             "runID": tracker.run_id,
             "dataDigest": ready.sha256,
+            **feature_facts(ready.rows),
         },
         run_id=tracker.run_id,
         model_id=model_id,
@@ -531,6 +544,11 @@ def _upload(
     )
     tracker.upload_model(model_id, folder, scores)
     return model_id, location, manifest_sha, content
+
+
+def feature_facts(rows: data.Rows) -> dict[str, Any]:
+    """Return what a manifest holds of the feature store, if there is one."""
+    return {lineage.MANIFEST_KEY: rows.features.document()} if rows.features is not None else {}
 
 
 def _fit_again(
@@ -641,7 +659,9 @@ def _facts(
         copies=split.count_copies(ready.rows),
         target=targets.tell(ready.target, held.training, held.holdout),
         left_out=ready.inputs.left_out,
-        columns=report.columns(ready.inputs.features, table, ready.dictionary.descriptions),
+        columns=report.columns(
+            ready.inputs.features, table, descriptions(ready.rows, ready.dictionary)
+        ),
         folds=fitted.folds,
         scores=scores,
         training_scores=training,
@@ -653,6 +673,7 @@ def _facts(
         trained_until=render_time(held.trained_until) if held.trained_until else "",
         holdout_sha256=holdout,
         look=look,
+        features=ready.rows.features,
     )
 
 

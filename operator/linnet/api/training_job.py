@@ -201,6 +201,10 @@ class Data(Model):
             "table", "feast", "predictionLog",
         ),
         Rule(
+            "!has(self.feast) || has(self.timestamp)",
+            "data.feast needs data.timestamp: the time as of which a row's features are looked up",
+        ),
+        Rule(
             "!(has(self.timestamp) && has(self.predictionLog))",
             "data.timestamp must be absent with data.predictionLog: it is the event time",
         ),
@@ -208,8 +212,9 @@ class Data(Model):
 
     table: TableSource | None = None
     """Rows from Parquet or CSV files."""
-    feast: Annotated[FeastSource | None, Issue(4)] = None
-    """Rows from a Feast feature service."""
+    feast: FeastSource | None = None
+    """Rows from a table of entities, with the features of a Feast feature service as they were
+    known at each row's `timestamp`."""
     prediction_log: Annotated[LogSource | None, Issue(5)] = None
     """Rows from the prediction log of a ModelDeployment: live features with late labels."""
     target: Annotated[Column | None, Computed("with `predictionLog`: its label")] = None
@@ -574,15 +579,19 @@ class DocumentedGate(Model):
     """Nothing to set."""
 
 
+class FeatureSetGate(Model):
+    """Nothing to set."""
+
+
 class Gate(Model):
     """One thing that the model must be able to do before a version is registered."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "a gate must have exactly one of `minimum`, `notWorseThan`, `schema`, `overfit`, "
-            "`fairness`, `latency`, `size`, `documented`",
+            "`fairness`, `latency`, `size`, `documented`, `featureSet`",
             "minimum", "notWorseThan", "schema", "overfit", "fairness", "latency", "size",
-            "documented",
+            "documented", "featureSet",
         ),
         Rule(
             "has(self.metric) == (has(self.minimum) || has(self.notWorseThan) || "
@@ -627,6 +636,9 @@ class Gate(Model):
     """How large the model may be."""
     documented: DocumentedGate | None = None
     """Every column in use must be described in `data.dictionary`."""
+    feature_set: FeatureSetGate | None = None
+    """The feature service of `data.feast` must be what the champion was trained on: one that
+    changed under its name is refused with what changed."""
 
 
 class Waiver(Model):
@@ -750,6 +762,10 @@ class TrainingJobSpec(Model):
         Rule(
             "has(self.data.dictionary) || self.gates.all(g, !has(g.documented))",
             "gates: `documented` needs data.dictionary",
+        ),
+        Rule(
+            "has(self.data.feast) || self.gates.all(g, !has(g.featureSet))",
+            "gates: `featureSet` needs data.feast",
         ),
         Rule(
             f"{_has_time()} || self.gates.all(g, !has(g.unit) || g.unit != 'Day')",

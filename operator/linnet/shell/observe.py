@@ -62,6 +62,11 @@ def _job_settings(settings: Settings, image: str) -> jobs.Settings:
     )
 
 
+def _trainer_image(spec: TrainingJobSpec, settings: Settings) -> str:
+    """The image with what the training's data needs."""
+    return settings.feast_image if spec.data.feast is not None else settings.trainer_image
+
+
 def _parse(kind: type[ModelT], obj: Manifest) -> tuple[ModelT | None, str]:
     """The object as a value, or why our own validation refuses it."""
     try:

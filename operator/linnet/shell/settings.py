@@ -34,6 +34,8 @@ class Settings:
     monitor_image: str
     ray_image: str
     """The trainer with Ray, for searches on it."""
+    feast_image: str
+    """Runs trainings on a feature store, and the look-up of features beside a server."""
     image_pull_policy: str
     resync: timedelta
     registry_poll: timedelta
@@ -80,6 +82,7 @@ DEFAULTS: Mapping[str, str] = {
     "SERVER_IMAGE": "localhost/linnet/server:dev",
     "MONITOR_IMAGE": "localhost/linnet/monitor:dev",
     "RAY_IMAGE": "localhost/linnet/trainer-ray:dev",
+    "FEAST_IMAGE": "localhost/linnet/trainer-feast:dev",
     "IMAGE_PULL_POLICY": "IfNotPresent",
     "RESYNC": "5m",
     "REGISTRY_POLL": "60s",
@@ -157,6 +160,7 @@ def _build(values: argparse.Namespace) -> Settings:
         server_image=values.server_image,
         monitor_image=values.monitor_image,
         ray_image=values.ray_image,
+        feast_image=values.feast_image,
         image_pull_policy=values.image_pull_policy,
         resync=parse_duration(values.resync),
         registry_poll=parse_duration(values.registry_poll),

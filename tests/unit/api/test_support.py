@@ -40,7 +40,6 @@ SPECS: dict[str, Json] = {
 }
 LATER: dict[str, list[tuple[str, Json]]] = {
     "TrainingJob": [
-        ("spec.data.feast", {"data": {"feast": {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}}}),
         ("spec.data.predictionLog", {"data": {"predictionLog": {"modelDeploymentRef": {"name": "a"}}}}),
     ],
     "ModelDeployment": [

@@ -10,7 +10,7 @@ from linnet_trainer import contract
 
 from linnet.api import labels
 from linnet.api.shared import format_time
-from linnet.api.training_job import TrainingJobSpec
+from linnet.api.training_job import Data, TrainingJobSpec
 from linnet.core import jobs, names, pods, subset
 from linnet.core.training.state import Observation
 
@@ -107,6 +107,15 @@ def _module(spec: TrainingJobSpec) -> tuple[str, str] | None:
     return (spec.module.config_map_name, spec.module.key) if spec.module is not None else None
 
 
+def _uris(data: Data) -> list[str]:
+    """What may lie in claims that the pod mounts."""
+    tables = [data.table, data.dictionary]
+    feast = data.feast
+    repository = [feast.repo_uri] if feast is not None else []
+    tables += [feast.entities] if feast is not None else []
+    return [*repository, *(table.uri for table in tables if table is not None)]
+
+
 def _program(spec: TrainingJobSpec) -> Manifest:
     """What the container runs: Linnet's trainer, or a program of the user's."""
     if spec.custom is None:
@@ -187,7 +196,6 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         "OMP_WAIT_POLICY": "PASSIVE",
         **_study_environment(seen, full_hash),
     }
-    data = seen.spec.data
     return jobs.make_pod(
         template,
         seen.settings,
@@ -199,7 +207,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         config_map=names.training(seen.name, full_hash),
         spec_path=contract.SPEC_PATH,
         work_dir=contract.WORK_DIR,
-        uris=[source.uri for source in (data.table, data.dictionary) if source is not None],
+        uris=_uris(seen.spec.data),
         own_labels=pods.own_labels(labels.TRAINER, labels.TRAINING_JOB, seen.name),
         annotations={labels.MODEL: seen.spec.model.name},
         secret_environment=_study_secret(seen.spec),
