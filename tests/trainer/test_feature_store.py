@@ -97,8 +97,13 @@ def test_values_have_the_declared_type_as_an_online_store_has(
 
 
 def test_views_without_a_ttl_and_with_keys_of_other_names_are_joined_beside_each_other(
-    world: World, table: pd.DataFrame, flights: pd.DataFrame, tmp_path: Path
+    world: World,
+    table: pd.DataFrame,
+    flights: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("linnet_trainer.feature_store.ROWS_WITHOUT_TTL", 500)
     folder = tmp_path / "repo"
     repository = feasting.make_repository(folder, table)
     planes = pd.DataFrame(
@@ -291,6 +296,20 @@ def test_a_store_that_loses_rows_is_refused(
     real = FeatureStore.get_historical_features
     monkeypatch.setattr(FeatureStore, "get_historical_features", fewer)
     with pytest.raises(Refusal, match=r"the offline store 'duckdb' lost 2 of 1200 rows"):
+        read(repository, world.write(flights))
+
+
+def test_a_join_without_enough_memory_says_what_helps(
+    world: World,
+    flights: pd.DataFrame,
+    repository: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    limit = tmp_path / "memory.max"
+    limit.write_text(str(2 * 2**20))
+    monkeypatch.setattr("linnet_trainer.feature_store._MEMORY", limit)
+    with pytest.raises(Refusal, match=r"more memory \(`template\.resources`\) or the views a ttl"):
         read(repository, world.write(flights))
 
 

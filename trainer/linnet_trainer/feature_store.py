@@ -34,6 +34,8 @@ REPO, SERVICE, ENTITIES = (
 CONFIG = "feature_store.yaml"
 TIME, ROW = "event_timestamp", "linnet_row"
 """What the columns of time and of a row's number are called for Feast."""
+ROWS_WITHOUT_TTL = 8192
+"""Of hourly values over a year these are up to 70 million pairs."""
 _MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -102,7 +104,7 @@ class Joined:
             Refusal: a row has no time, Feast cannot join, or a view found nothing for any row.
         """
         own = [name for name in self.entities.names if name not in self.entities.nested]
-        for frame in _rebatched(self.entities.batches(own)):
+        for frame in _rebatched(self.entities.batches(own), self._rows):
             yield self._join(frame)[list(columns)]
         rows = self.found.get("", 0)
         for view in self.store.features.views:
@@ -133,6 +135,15 @@ class Joined:
         self._count(joined)
         joined.index = frame.index
         return pd.concat([frame, joined], axis=1)
+
+    @property
+    def _rows(self) -> int:
+        """How many rows are joined at once.
+
+        Feast pairs a row with every value within the ttl, or before it, and keeps the newest.
+        """
+        aging = all(view.ttl for view in self.store.features.views)
+        return tables.BATCH_ROWS if aging else ROWS_WITHOUT_TTL
 
     @property
     def _read(self) -> list[str]:
@@ -383,16 +394,16 @@ def _memory() -> int:
     return int(text) // 2
 
 
-def _rebatched(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Put small batches together: every one costs a look at the whole source of a view."""
-    kept: list[pd.DataFrame] = []
+def _rebatched(frames: Iterator[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
+    """Put batches together, or apart: every join costs a look at the whole source of a view."""
+    kept = pd.DataFrame()
     for frame in frames:
-        if kept and sum(map(len, kept)) + len(frame) > tables.BATCH_ROWS:
-            yield pd.concat(kept, ignore_index=True)
-            kept = []
-        kept.append(frame)
-    if kept:
-        yield pd.concat(kept, ignore_index=True)
+        kept = pd.concat([kept, frame], ignore_index=True) if len(kept) else frame
+        while len(kept) >= rows:
+            yield kept.iloc[:rows].reset_index(drop=True)
+            kept = kept.iloc[rows:]
+    if len(kept):
+        yield kept.reset_index(drop=True)
 
 
 @contextmanager
@@ -425,6 +436,8 @@ def _told(spec_field: str, what: str) -> Iterator[None]:
             raise
         line = str(error).strip().partition("\n")[0]
         message = f"{what}: {type(error).__name__}: {contract.cut(line, 300)}"
+        if type(error).__name__ == "OutOfMemoryException":
+            message += "; give the container more memory (`template.resources`) or the views a ttl"
         raise _refusal(spec_field, message) from error
 
 
