@@ -47,7 +47,7 @@ verify() { python dev/generate.py --check && python dev/rbac.py --check; }
 
 needs_cluster=0
 for stage in "${stages[@]}"; do
-  case $stage in cluster | faults | e2e | prometheus | autoscaling | soak) needs_cluster=1 ;; esac
+  case $stage in cluster | faults | e2e | prometheus | autoscaling | llm | soak) needs_cluster=1 ;; esac
 done
 if [ $needs_cluster = 1 ]; then
   run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
@@ -91,8 +91,9 @@ for stage in "${stages[@]}"; do
       run "metrics up" python3 -m dev.cluster metrics &&
         run autoscaling python -m pytest -q tests/e2e/autoscaling.py
       ;;
+    llm) run llm python -m pytest -q tests/e2e/llm.py ;;
     soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
-    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, soak" >&2; exit 2 ;;
+    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, llm, soak" >&2; exit 2 ;;
   esac
 done
 

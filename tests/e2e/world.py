@@ -606,7 +606,7 @@ class Place:
     def run_script(self, name: str, file: Path, *arguments: str, seconds: float = 180) -> None:
         """Run a script in a pod of the demo image and wait for its end."""
         container = {"args": ["-c", file.read_text(encoding="utf-8"), *arguments]}
-        self._pod(name, container)
+        self.pod(name, container)
 
         def ended() -> Any:
             pod = self.get("Pod", name)
@@ -616,7 +616,8 @@ class Place:
         if not pod or pod["status"]["phase"] != "Succeeded":
             raise AssertionError(f"pod {name} did not succeed: {json.dumps(pod and pod['status'])}")
 
-    def _pod(self, name: str, container: Mapping[str, Any]) -> None:
+    def pod(self, name: str, container: Mapping[str, Any]) -> None:
+        """Start a pod of the demo image."""
         spec = {
             **POD,
             "containers": [{"name": "main", **CONTAINER, **container}],
@@ -647,7 +648,7 @@ class Place:
         else:
             program = ["/opt/linnet/demo/replay.py"]
             arguments.append(f"--host={self.host}")
-        self._pod(name, {"args": [*program, *arguments]})
+        self.pod(name, {"args": [*program, *arguments]})
         traffic = Traffic(self, name)
         deadline = time.monotonic() + 120
         while traffic.total("", HEALTHY) < 20:
