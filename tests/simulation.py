@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 
 from linnet.api import labels
 from linnet.api.shared import format_time, parse_time
-from linnet.core.registry import ModelView, RunView, VersionView
+from linnet.core.registry import ModelView, RunView, Traces, VersionView
 from linnet.core.rollout.state import ScrapedPage, ScrapeTarget
 from linnet.ports import Conflict, Missing, Rejected, Unavailable
 from linnet.shell import reconcile
@@ -317,6 +317,10 @@ class FakeRegistry:
         }
         found = [run for run in self.runs if wanted.items() <= run.tags.items()]
         return found[-1] if found else None
+
+    async def traces(self, run: RunView) -> Traces:
+        self._check()
+        return Traces(count=0, failed=0, input_tokens=0, output_tokens=0)
 
     async def set_alias(self, model: str, alias: str, version: str) -> None:
         self._check()

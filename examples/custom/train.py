@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
 Gate = dict[str, Any]
+Read = Callable[[dict[str, Any], str], pd.DataFrame]
+"""From `spec.data` and the id of the run to rows in the order of their times."""
+Fit = Callable[[pd.DataFrame, pd.Series, int], Pipeline]
 TAG = "linnet.dev/{}".format
 LEAST, GIVEN_AWAY = 10, 0.99
 
@@ -39,12 +43,12 @@ class Refusal(Exception):
     """Another try does not mend it: outcome `Error`, exit code 2."""
 
 
-def main() -> int:
+def main(*, read: Read, fit: Fit) -> int:
     """Train once; return the exit code [4]."""
     job = json.loads(Path(os.environ["LINNET_SPEC"]).read_text())
     client, run_id, kept = open_run(job)
     try:
-        result = json.loads(kept) if kept else train(job, client, run_id)
+        result = json.loads(kept) if kept else train(job, client, run_id, read=read, fit=fit)
     except Refusal as error:
         result = {"outcome": "Error", "reason": "InvalidData", "message": str(error)}
     except Exception:
@@ -82,7 +86,9 @@ def open_run(job: dict[str, Any]) -> tuple[MlflowClient, str, str]:
     return client, client.create_run(place, run_name=job["name"], tags=tags).info.run_id, ""
 
 
-def train(job: dict[str, Any], client: MlflowClient, run_id: str) -> dict[str, Any]:
+def train(
+    job: dict[str, Any], client: MlflowClient, run_id: str, *, read: Read, fit: Fit
+) -> dict[str, Any]:
     """Train, judge and, where every gate passed, register; return the rest of the result [3]."""
     spec = job["spec"]
     refuse_unknown(spec)
@@ -91,7 +97,7 @@ def train(job: dict[str, Any], client: MlflowClient, run_id: str) -> dict[str, A
         client.set_tag(run_id, TAG("progress"), json.dumps({"stage": stage, "percent": percent}))
 
     progress("Loading", 5)
-    table = read(spec["data"])
+    table = read(spec["data"], run_id)
     held = float(spec["validation"]["holdout"]["fraction"])
     cut = int(len(table) * (1 - held))
     inputs = table.drop(columns=[spec["data"]["target"], spec["data"]["timestamp"]])
@@ -100,7 +106,10 @@ def train(job: dict[str, Any], client: MlflowClient, run_id: str) -> dict[str, A
     progress("Fitting", 25)
     model = fit(inputs[training], target[training], spec["seed"])
     progress("Evaluating", 75)
-    scores = score(spec, model, inputs[holdout], target[holdout])
+    # A name such as `agreement/mean` is that of an evaluation, which `read` may have logged.
+    logged_before = client.get_run(run_id).data.metrics
+    evaluated = {name: value for name, value in logged_before.items() if "/" in name}
+    scores = evaluated | score(spec, model, inputs[holdout], target[holdout])
     for name, value in scores.items():
         client.log_metric(run_id, name, value)
     with mlflow.start_run(run_id=run_id):
@@ -113,7 +122,10 @@ def train(job: dict[str, Any], client: MlflowClient, run_id: str) -> dict[str, A
             pip_requirements=["scikit-learn", "pandas"],
         )
     gates = [
-        *(minimum(gate, scores[gate["metric"]], len(target[holdout])) for gate in spec["gates"]),
+        *(
+            minimum(gate, scores, 0 if gate["metric"] in evaluated else len(target[holdout]))
+            for gate in spec["gates"]
+        ),
         leakage(inputs[training], target[training]),
         imbalance(spec, target[training]),
         validation_set(target[holdout]),
@@ -121,7 +133,7 @@ def train(job: dict[str, Any], client: MlflowClient, run_id: str) -> dict[str, A
     ]
     if all(gate["passed"] for gate in gates):
         again = fit(inputs[training], target[training], spec["seed"])
-        second = score(spec, again, inputs[holdout], target[holdout])
+        second = evaluated | score(spec, again, inputs[holdout], target[holdout])
         gates.append(reproducible(scores, second))
     refused = next((gate for gate in gates if not gate["passed"]), None)
     told = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
@@ -155,7 +167,12 @@ def refuse_unknown(spec: dict[str, Any]) -> None:
             raise Refusal(f"this program does not know `spec.{field}`: remove it")
 
 
-def read(data: dict[str, Any]) -> pd.DataFrame:
+def read(data: dict[str, Any], run_id: str) -> pd.DataFrame:
+    """Read the rows whose answer is known."""
+    return rows(data).dropna(subset=[data["target"]], ignore_index=True)
+
+
+def rows(data: dict[str, Any]) -> pd.DataFrame:
     """Read the table in the order of its times: numbers as float64, texts as str or None."""
     options: dict[str, Any] = {}
     if data["table"]["uri"].startswith("s3://") and "AWS_ENDPOINT_URL" in os.environ:
@@ -180,7 +197,7 @@ def read(data: dict[str, Any]) -> pd.DataFrame:
     for name in table.columns.drop([data["target"], data["timestamp"]]):
         number = pd.api.types.is_numeric_dtype(table[name])
         table[name] = table[name].astype("float64" if number else object)
-    return table.dropna(subset=[data["target"]], ignore_index=True)
+    return table
 
 
 def fit(inputs: pd.DataFrame, target: pd.Series, seed: int) -> Pipeline:
@@ -206,8 +223,8 @@ def fit(inputs: pd.DataFrame, target: pd.Series, seed: int) -> Pipeline:
 def score(
     spec: dict[str, Any], model: Pipeline, inputs: pd.DataFrame, target: pd.Series
 ) -> dict[str, float]:
-    """Return the gates' metrics on rows that the model has not seen."""
-    names = dict.fromkeys(gate["metric"] for gate in spec["gates"])
+    """Return the gates' metrics on rows that the model has not seen, by scikit-learn's names."""
+    names = dict.fromkeys(gate["metric"] for gate in spec["gates"] if "/" not in gate["metric"])
     return {name: float(get_scorer(name)(model, inputs, target)) for name in names}
 
 
@@ -217,9 +234,11 @@ def answer(name: str, passed: bool, message: str, **more: Any) -> Gate:
     return {"name": name, "passed": bool(passed), "reason": reason, "message": message, **more}
 
 
-def minimum(gate: dict[str, Any], value: float, rows: int) -> Gate:
+def minimum(gate: dict[str, Any], scores: dict[str, float], rows: int) -> Gate:
     """Judge a gate of the spec. What counts is the figure that is told, so it is not rounded up."""
-    value = float(np.floor(value * 1e4) / 1e4)
+    if gate["metric"] not in scores:
+        raise Refusal(f"gates '{gate['name']}': nothing has measured '{gate['metric']}'")
+    value = float(np.floor(scores[gate["metric"]] * 1e4) / 1e4)
     passed = value >= float(gate["minimum"])
     return {
         "name": gate["name"],
@@ -317,4 +336,4 @@ def register(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(read=read, fit=fit))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from linnet.core.registry import ModelView, RunView
+from linnet.core.registry import ModelView, RunView, Traces
 from linnet.core.rollout.state import ScrapedPage, ScrapeTarget
 
 Manifest = Mapping[str, Any]
@@ -78,6 +78,10 @@ class ModelRegistry(Protocol):
 
     async def run(self, namespace: str, name: str, spec_hash: str) -> RunView | None:
         """The newest run with these tags, if there is one; raises Unavailable."""
+        ...
+
+    async def traces(self, run: RunView) -> Traces:
+        """The traces of a run; raises Missing where MLflow cannot count them, Unavailable."""
         ...
 
     async def set_alias(self, model: str, alias: str, version: str) -> None:

@@ -610,7 +610,7 @@ class Place:
         """Run a script in a pod of an image with Python and wait for its end."""
         text = file.read_text(encoding="utf-8")
         container = {"image": image, "command": ["python"], "args": ["-c", text, *arguments]}
-        self._pod(name, container)
+        self.pod(name, container)
 
         def ended() -> Any:
             pod = self.get("Pod", name)
@@ -620,7 +620,8 @@ class Place:
         if not pod or pod["status"]["phase"] != "Succeeded":
             raise AssertionError(f"pod {name} did not succeed: {json.dumps(pod and pod['status'])}")
 
-    def _pod(self, name: str, container: Mapping[str, Any]) -> None:
+    def pod(self, name: str, container: Mapping[str, Any]) -> None:
+        """Start a pod of the demo image."""
         spec = {
             **POD,
             "containers": [{"name": "main", **CONTAINER, **container}],
@@ -651,7 +652,7 @@ class Place:
         else:
             program = ["/opt/linnet/demo/replay.py"]
             arguments.append(f"--host={self.host}")
-        self._pod(name, {"args": [*program, *arguments]})
+        self.pod(name, {"args": [*program, *arguments]})
         traffic = Traffic(self, name)
         deadline = time.monotonic() + 120
         while traffic.total("", HEALTHY) < 20:

@@ -17,13 +17,14 @@ import threading
 import traceback
 import types
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from linnet_trainer import contract
 from linnet_trainer.contract import Reason
-from linnet_trainer.errors import Refusal
+from linnet_trainer.errors import Refusal, Unavailable
 
 SECONDS = 60.0
 """How long a module may take to be imported and to return its estimator."""
@@ -31,6 +32,8 @@ SECONDS = 60.0
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|CREDENTIAL|STUDY_URL")
 _LEAST = 6
 """Shorter values are words of their own: blotting them out would blot out the log."""
+_RUN = "MLFLOW_RUN_ID"
+"""MLflow's own, which code that starts a run by itself finds too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,14 @@ def digest(module: Module) -> str:
     return f"sha256:{hashlib.sha256(source(module).encode()).hexdigest()}"
 
 
+def belong_to(run_id: str) -> None:
+    """Keep what the code asks of language models in this run; without one, keep none of it."""
+    if run_id:
+        os.environ[_RUN] = run_id
+    else:
+        os.environ["MLFLOW_TRACE_SAMPLING_RATIO"] = "0"
+
+
 def make(module: Module, parameters: Mapping[str, Any], *, seed: int, method: str) -> Any:
     """Return an unfitted estimator of the module with these parameters.
 
@@ -78,6 +89,7 @@ def make(module: Module, parameters: Mapping[str, Any], *, seed: int, method: st
 
     Raises:
         Refusal: the module raises, hangs, prints a secret, or returns something else.
+        Unavailable: the registry did not answer when its traces were to be kept.
     """
     import sklearn  # The values of this file are read where nothing is fitted, too.
 
@@ -96,10 +108,14 @@ def _load(module: Module, code: str, method: str) -> Any:
     """Run the code in a thread, so that one which hangs is not waited for."""
     guards = guard()
     found: list[Any] = []
+    # Here, since what it imports is not to be counted among the module's seconds.
+    kept = _tracked(os.environ.pop(_RUN, ""))
 
     def work() -> None:
         try:
-            found.append(_run(module, code))
+            with kept:
+                made = _run(module, code)
+            found.append(made)
         except BaseException as error:
             found.append(error)
 
@@ -116,12 +132,20 @@ def _load(module: Module, code: str, method: str) -> Any:
             f"`module`: {module.told} printed the value of {', '.join(shown)}: take that out. The "
             "log has '***' in its place"
         )
-    if isinstance(found[0], Refusal):
+    if isinstance(found[0], Refusal | Unavailable):
         raise found[0]
     if isinstance(found[0], BaseException):
         raise _refusal(f"`module`: {module.told} {_told(module, found[0])}") from None
     _require_estimator(module, found[0], method)
     return found[0]
+
+
+def _tracked(run_id: str) -> AbstractContextManager[None]:
+    if not run_id:
+        return nullcontext()
+    from linnet_trainer import tracing  # It blots with what is defined here.
+
+    return tracing.tracked(run_id)
 
 
 def _run(module: Module, code: str) -> Any:

@@ -105,6 +105,9 @@ def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, po
     """
     from linnet_trainer import study
 
+    if recipe.steps.module is not None:
+        # What this pod asks, pod 0 asks too; and only one may say how the run stands.
+        modules.belong_to("")
     ready = _prepare(recipe, data.read(recipe))
     recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
     scores = _fold_scores(recipe, ready)
@@ -192,7 +195,7 @@ def _prepare(recipe: Recipe, rows: data.Rows) -> Prepared:
 
 
 def _log_module(recipe: Recipe, tracker: Tracker) -> None:
-    """Keep the code of `spec.module` with the run; refuse one that changed between two pods."""
+    """Keep the code of `spec.module`, and what it asks, with the run; refuse one that changed."""
     module = recipe.steps.module
     if module is None:
         return
@@ -205,6 +208,7 @@ def _log_module(recipe: Recipe, tracker: Tracker) -> None:
         )
     tracker.set_tag(contract.TAG_MODULE, found)
     tracker.log_text(modules.source(module), f"code/{module.key}")
+    modules.belong_to(tracker.run_id)
 
 
 def log_data(

@@ -9,10 +9,19 @@ from typing import TypeVar
 
 from linnet_trainer import contract
 from mlflow import MlflowClient
+from mlflow.entities import TraceState
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.trace_metrics import (
+    AggregationType,
+    MetricAggregation,
+    MetricDataPoint,
+    MetricViewType,
+)
 from mlflow.exceptions import MlflowException
+from mlflow.tracing.client import TracingClient
+from mlflow.tracing.constant import TraceMetadataKey, TraceMetricDimensionKey, TraceMetricKey
 
-from linnet.core.registry import ModelView, RunView, VersionView
+from linnet.core.registry import ModelView, RunView, Traces, VersionView
 from linnet.ports import Missing, Rejected, Unavailable
 
 T = TypeVar("T")
@@ -31,6 +40,7 @@ class MLflowRegistry:
 
     def __init__(self, *, tracking_uri: str, registry_uri: str) -> None:
         self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
+        self._tracing = TracingClient(tracking_uri)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mlflow")
         self._artifacts: dict[tuple[str, str], str] = {}
         self.count: Callable[[str, str], None] = lambda method, outcome: None
@@ -44,6 +54,9 @@ class MLflowRegistry:
 
     async def run(self, namespace: str, name: str, spec_hash: str) -> RunView | None:
         return await self._call("run", lambda: self._run(namespace, name, spec_hash))
+
+    async def traces(self, run: RunView) -> Traces:
+        return await self._call("traces", lambda: self._traces(run))
 
     async def set_alias(self, model: str, alias: str, version: str) -> None:
         await self._call(
@@ -128,6 +141,40 @@ class MLflowRegistry:
             experiment_id=run.info.experiment_id,
             status=run.info.status,
             tags=dict(run.data.tags),
+        )
+
+    def _traces(self, run: RunView) -> Traces:
+        status = TraceMetricDimensionKey.TRACE_STATUS
+        counted = {
+            point.dimensions[status]: int(point.values[str(AggregationType.COUNT)])
+            for point in self._measured(
+                run, TraceMetricKey.TRACE_COUNT, AggregationType.COUNT, by=(status,)
+            )
+        }
+        return Traces(
+            count=sum(counted.values()),
+            failed=counted.get(TraceState.ERROR.value, 0),
+            input_tokens=self._summed(run, TraceMetricKey.INPUT_TOKENS),
+            output_tokens=self._summed(run, TraceMetricKey.OUTPUT_TOKENS),
+        )
+
+    def _summed(self, run: RunView, metric: str) -> int:
+        found = self._measured(run, metric, AggregationType.SUM)
+        return int(sum(point.values[str(AggregationType.SUM)] for point in found))
+
+    def _measured(
+        self, run: RunView, metric: str, how: AggregationType, by: tuple[str, ...] = ()
+    ) -> list[MetricDataPoint]:
+        """A figure of the traces of a run, by some of their dimensions; empty without traces."""
+        return list(
+            self._tracing.store.query_trace_metrics(
+                [run.experiment_id],
+                MetricViewType.TRACES,
+                metric,
+                [MetricAggregation(how)],
+                dimensions=list(by),
+                filters=[f"trace.metadata.`{TraceMetadataKey.SOURCE_RUN}` = '{run.run_id}'"],
+            )
         )
 
 

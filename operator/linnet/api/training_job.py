@@ -1028,6 +1028,50 @@ class Cause(Model):
     """End of the window that was judged."""
 
 
+class Traces(Model):
+    """What the job's code asked of language models, call by call."""
+
+    count: Count = Field(default_factory=lambda: 0)
+    """Traces in the run."""
+    failed: Count = Field(default_factory=lambda: 0)
+    """Those that ended with an error."""
+    input_tokens: Count = Field(default_factory=lambda: 0)
+    """Tokens that were sent, as the models counted them."""
+    output_tokens: Count = Field(default_factory=lambda: 0)
+    """Tokens that were answered."""
+    url: Text512
+    """Link to the traces."""
+
+
+class Prompt(Model):
+    """A version of a prompt that the job's code registered or loaded."""
+
+    name: Text256
+    """Name of the prompt in MLflow."""
+    version: Text9
+    """Its version."""
+    url: Text512
+    """Link to it."""
+
+
+class Evaluation(Model):
+    """An evaluation of answers by `mlflow.genai.evaluate`."""
+
+    url: Text512
+    """Link to the answers and how each was scored."""
+
+
+class LLM(Model):
+    """What the job's code did with language models."""
+
+    traces: Traces | None = None
+    """Its calls."""
+    prompts: Annotated[tuple[Prompt, ...], MaxLen(16)] | None = None
+    """The prompts that it used."""
+    evaluation: Evaluation | None = None
+    """How its answers were scored; the figures are metrics of the run."""
+
+
 class TrainingJobStatus(Model):
     """What became of the training."""
 
@@ -1057,6 +1101,8 @@ class TrainingJobStatus(Model):
     """How far the search is."""
     dataset: Dataset | None = None
     """What was read."""
+    llm: LLM | None = None
+    """What the code of a `module` or a `custom` program did with language models."""
     result: Result | None = None
     """The result document; once it is here the training is over."""
     version: Text9 | None = None

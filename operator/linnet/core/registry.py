@@ -39,6 +39,16 @@ class ModelView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """The traces of one run, counted."""
+
+    count: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """One tracking run of a TrainingJob."""
 
@@ -46,3 +56,5 @@ class RunView:
     experiment_id: str
     status: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    traces: Traces | None = None
+    """What its code asked of language models; None where that was not read."""

@@ -30,7 +30,7 @@ from linnet.core.rollout.analysis import (
     Role,
     answer_key,
 )
-from linnet.core.training import custom
+from linnet.core.training import custom, links
 from linnet.core.training import policy as training_policy
 from linnet.core.training import resources as training_resources
 from linnet.core.training import state as training
@@ -197,7 +197,14 @@ async def _with_claimed(seen: training.Observation, world: World) -> training.Ob
 
 async def _run(seen: training.Observation, world: World) -> RunView | None:
     full_hash = seen.status.spec_hash or training_resources.spec_hash(seen)
-    return await world.registry.run(seen.namespace, seen.name, full_hash)
+    run = await world.registry.run(seen.namespace, seen.name, full_hash)
+    if run is None or not links.may_ask(seen.spec):
+        return run
+    try:
+        return replace(run, traces=await world.registry.traces(run))
+    except (Missing, Rejected):
+        # An older MLflow counts no traces: the job is none the worse for it.
+        return run
 
 
 async def _invalid(obj: Manifest, message: str, world: World) -> None:

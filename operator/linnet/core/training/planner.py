@@ -47,7 +47,7 @@ from linnet.core.plan import (
     SetAlias,
 )
 from linnet.core.subset import covers
-from linnet.core.training import custom, judgement, policy, resources
+from linnet.core.training import custom, judgement, links, policy, resources
 from linnet.core.training.state import Observation
 
 Status = TrainingJobStatus
@@ -264,11 +264,11 @@ def observe(seen: Observation, status: Status) -> Status:
         changes["run"] = Run(
             id=seen.run.run_id,
             experiment_id=seen.run.experiment_id,
-            url=f"{seen.settings.tracking_link}/#/experiments/{seen.run.experiment_id}"
-            f"/runs/{seen.run.run_id}",
+            url=links.run(seen.run, seen.settings.tracking_link),
         )
         changes["dataset"] = _told(seen, contract.TAG_DATASET, Dataset) or status.dataset
         changes["search"] = _told(seen, contract.TAG_SEARCH, SearchStatus) or status.search
+        changes["llm"] = links.language_models(seen.run, seen.settings.tracking_link) or status.llm
     changes["progress"] = _progress(seen, status)
     changes["cause"] = _cause(seen) or status.cause
     if status.result is not None:

@@ -191,6 +191,8 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         contract.ENV_JOB_UID: seen.uid,
         contract.ENV_SPEC_HASH: full_hash,
         contract.ENV_CREATED: format_time(seen.created),
+        # Where MLflow keeps what the user's code starts or traces outside of the job's run.
+        "MLFLOW_EXPERIMENT_NAME": rendered_spec(seen)["experiment"],
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
