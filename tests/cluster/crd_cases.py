@@ -410,6 +410,11 @@ TRAINING = [
         on_ray("local"),
     ),
     training(
+        "data.feast needs `search.engine: Optuna`: Feast and Ray are in images of their own",
+        FROM_FEAST | on_ray("local"),
+        on_ray("local"),
+    ),
+    training(
         "search.ray.address must be 'local' or 'host:port' of the cluster's head",
         on_ray("ray://head:10001"),
         on_ray("head.team.svc:6379"),

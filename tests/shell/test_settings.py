@@ -20,8 +20,9 @@ def test_defaults() -> None:
     assert not settings.take_over
 
 
-def test_a_training_on_a_feature_store_runs_in_an_image_of_its_own() -> None:
-    settings = parse(URI, {"LINNET_FEAST_IMAGE": "feast:1", "LINNET_TRAINER_IMAGE": "trainer:1"})
+def test_a_training_on_a_feature_store_or_on_ray_runs_in_an_image_of_its_own() -> None:
+    images = {"LINNET_FEAST_IMAGE": "feast:1", "LINNET_RAY_IMAGE": "ray:1"}
+    settings = parse(URI, {**images, "LINNET_TRAINER_IMAGE": "trainer:1"})
     feast = {"repoUri": "s3://a", "featureService": "f", "entities": {"uri": "s3://b"}}
     base = {
         "model": {"name": "delays"},
@@ -29,13 +30,16 @@ def test_a_training_on_a_feature_store_runs_in_an_image_of_its_own() -> None:
         "gates": [{"name": "small", "size": {"maximum": "1Mi"}}],
     }
 
-    def image(**source: Any) -> str:
+    def image(search: Any = None, **source: Any) -> str:
         data = {"target": "late", "timestamp": "at", **source}
-        spec = TrainingJobSpec.model_validate({**base, "data": data})
+        spec = TrainingJobSpec.model_validate({**base, "data": data, "search": search})
         return observe._trainer_image(spec, settings)
 
     assert image(feast=feast) == "feast:1"
     assert image(table={"uri": "s3://b"}) == "trainer:1"
+    parameters = [{"name": "alpha", "float": {"min": "0.1", "max": "1"}}]
+    search = {"engine": "RayTune", "ray": {"address": "local"}, "parameters": parameters}
+    assert image(search, table={"uri": "s3://b"}) == "ray:1"
 
 
 def test_a_flag_beats_the_environment() -> None:

@@ -687,6 +687,10 @@ class TrainingJobSpec(Model):
             "pipeline.thresholdMetric is for `task: Classification`",
         ),
         Rule(
+            "!has(self.data.feast) || !has(self.search) || !has(self.search.ray)",
+            "data.feast needs `search.engine: Optuna`: Feast and Ray are in images of their own",
+        ),
+        Rule(
             f"!has(self.data.window) || {_has_time()}",
             "data.window needs data.timestamp",
         ),

@@ -63,8 +63,11 @@ def _job_settings(settings: Settings, image: str) -> jobs.Settings:
 
 
 def _trainer_image(spec: TrainingJobSpec, settings: Settings) -> str:
-    """The image with what the training's data needs."""
-    return settings.feast_image if spec.data.feast is not None else settings.trainer_image
+    """The image with what the training's data or its search needs."""
+    if spec.data.feast is not None:
+        return settings.feast_image
+    on_ray = training_resources.searches_on_ray(spec)
+    return settings.ray_image if on_ray else settings.trainer_image
 
 
 def _parse(kind: type[ModelT], obj: Manifest) -> tuple[ModelT | None, str]:
@@ -141,11 +144,6 @@ async def training_job(key: Key, world: World) -> training.Observation | None:
         problems=world.problems.get(key, {}),
     )
     return await _with_registry(seen, world)
-
-
-def _trainer_image(spec: TrainingJobSpec, settings: Settings) -> str:
-    on_ray = training_resources.searches_on_ray(spec)
-    return settings.ray_image if on_ray else settings.trainer_image
 
 
 async def _with_registry(seen: training.Observation, world: World) -> training.Observation:
