@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,8 +29,9 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.scale import argo
+from benchmarks.scale.plane import free_port
 from tests.e2e.api import Manifest
-from tests.e2e.world import PROMETHEUS, Place, Traffic, World
+from tests.e2e.world import Place, Traffic, World
 
 PODS = 5
 RATE = 20.0
@@ -120,7 +122,7 @@ def _rollout(place: Place, template: Manifest) -> Manifest:
     }
 
 
-def _analysis(place: Place) -> Manifest:
+def _analysis(place: Place, prometheus: str) -> Manifest:
     def rate(codes: str) -> str:
         of = f'namespace="{place.namespace}",pod=~"argo-.*"{codes}'
         return f"sum(irate(linnet_requests_total{{{of}}}[5m]))"
@@ -131,7 +133,7 @@ def _analysis(place: Place) -> Manifest:
         "interval": "5m",
         "successCondition": "result[0] >= 0.95",
         "failureLimit": 3,
-        "provider": {"prometheus": {"address": PROMETHEUS, "query": f"{good} / {rate('')}"}},
+        "provider": {"prometheus": {"address": prometheus, "query": f"{good} / {rate('')}"}},
     }
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -153,11 +155,13 @@ def _service(place: Place) -> Manifest:
     }
 
 
-def release_by_argo(place: Place, templates: Mapping[str, Manifest]) -> None:
+def release_by_argo(place: Place, templates: Mapping[str, Manifest], prometheus: str) -> None:
     """Release the same bad model."""
     written = [
-        _rollout(place, _template(templates["good"])), _analysis(place), _service(place),
-    ]  # fmt: skip
+        _rollout(place, _template(templates["good"])),
+        _analysis(place, prometheus),
+        _service(place),
+    ]
     for each in written:
         place.api.kubectl("apply", "-f", "-", stdin=json.dumps(each))
     _until(place, "Healthy", 300)
@@ -190,16 +194,22 @@ def _until(place: Place, phase: str, seconds: float) -> Manifest:
 
 
 @contextmanager
-def argo_runs(kubeconfig: str) -> Iterator[None]:
-    """The controller of Argo Rollouts, beside the cluster."""
+def argo_runs(kubeconfig: str) -> Iterator[str]:
+    """The controller of Argo Rollouts, beside the cluster; where it finds Prometheus."""
     argo.install(Path(kubeconfig))
-    with tempfile.TemporaryDirectory() as folder:
-        process = argo.start(Path(kubeconfig), Path(folder, "log"))
+    port = free_port()
+    forward = ["kubectl", "--kubeconfig", kubeconfig, "-n", "monitoring", "port-forward"]
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "forward").open("wb") as log:
+        processes = [
+            argo.start(Path(kubeconfig), Path(folder, "log")),
+            subprocess.Popen([*forward, "svc/prometheus", f"{port}:9090"], stdout=log, stderr=log),
+        ]
         try:
-            yield
+            yield f"http://127.0.0.1:{port}"
         finally:
-            process.kill()
-            process.wait()
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 def main() -> int:
@@ -213,8 +223,8 @@ def main() -> int:
             world.prepare(pool)
             place = world.place("rollback")
             templates = release_by_linnet(place)
-            with argo_runs(world.api.kubeconfig):
-                release_by_argo(place, templates)
+            with argo_runs(world.api.kubeconfig) as prometheus:
+                release_by_argo(place, templates, prometheus)
     finally:
         world.uninstall()
         world.end()
