@@ -96,7 +96,7 @@ for stage in "${stages[@]}"; do
       run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast &&
         run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py tests/e2e/feast.py
       ;;
-    llm) run llm python -m pytest -q tests/e2e/llm.py ;;
+    llm) run llm python -m pytest -q tests/trainer/language_models.py tests/e2e/llm.py ;;
     soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
     *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, extras, llm, soak" >&2; exit 2 ;;
   esac

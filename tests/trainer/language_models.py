@@ -1,4 +1,8 @@
-"""Code that asks a language model: traces, prompts and evaluations stand in the run, no secret."""
+"""Code that asks a language model: traces, prompts and evaluations stand in the run, no secret.
+
+Not among the files that pytest finds by itself: an evaluation takes minutes on two busy cores.
+`dev/test.sh llm` runs it.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,9 @@ def asking(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     uri = f"sqlite:///{world.folder}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
+    # A SQLite file, unlike a server, loses what many threads write at once.
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+    monkeypatch.setenv("MLFLOW_GENAI_EVAL_MAX_WORKERS", "1")
     # Where MLflow puts artifacts by itself.
     monkeypatch.chdir(world.folder)
     server = chat_server.serve(0, KEY)
