@@ -33,7 +33,7 @@ for bench in "${benches[@]}"; do
         .venv/bin/python -m benchmarks.scale --sizes "${SIZES:-1000,5000}"
         ;;
       rollback)
-        python3 -m dev.cluster up && python3 -m dev.cluster images && python3 -m dev.cluster prometheus
+        { python3 -m dev.cluster up && python3 -m dev.cluster images && python3 -m dev.cluster prometheus; } >&2
         versions kopf mlflow-skinny
         PATH="$(dirname "$(python3 -m dev.cluster kubectl)"):$PATH" PYTHONPATH=tests:. \
           LINNET_KUBECONFIG=$(python3 -m dev.cluster kubeconfig) .venv/bin/python -m benchmarks.rollback
