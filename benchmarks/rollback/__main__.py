@@ -4,10 +4,10 @@
 
 Both have five pods of the same server with the same models, without a gateway, the same stream of
 requests, and their documented defaults: Linnet a ModelDeployment that says nothing about strategy
-and analysis; Argo Rollouts 1.10.1 the canary of its documentation (20 % for ten minutes, 40 % for
-ten, and so on) with the background analysis `success-rate` from step 2 (every 5 minutes, at least
-95 % of the Service's requests, at most 3 failures) on a real Prometheus. The bad model refuses
-every request.
+and analysis, whose operator looks at the registry every 10 s as in all tests here (by default 60);
+Argo Rollouts 1.10.1 the canary of its documentation (20 % for ten minutes, 40 % for ten, and so on)
+with the background analysis `success-rate` from step 2 (every 5 minutes, at least 95 % of the
+Service's requests, at most 3 failures) on a real Prometheus. The bad model refuses every request.
 
 Told are: from the release to the decision and to the last request that the bad model answered; how
 many requests it answered and how many users got an error; and what a user wrote and typed.
@@ -27,6 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+
+from linnet.api import labels
 
 from benchmarks.scale import argo
 from benchmarks.scale.plane import free_port
@@ -99,9 +101,9 @@ def _size(objects: list[Manifest]) -> str:
 
 def _template(made: Manifest) -> Manifest:
     """The pods of one of Linnet's revisions, as a user would have written them."""
-    labels = {"app": "argo", **made["metadata"]["labels"]}
-    labels.pop("linnet.dev/revision", None)
-    return {"metadata": {"labels": labels}, "spec": made["spec"]}
+    own = {"app": "argo", **made["metadata"]["labels"]}
+    own.pop(labels.REVISION, None)
+    return {"metadata": {"labels": own}, "spec": made["spec"]}
 
 
 def _rollout(place: Place, template: Manifest) -> Manifest:
@@ -150,7 +152,7 @@ def _service(place: Place) -> Manifest:
         "metadata": {"name": "argo", "namespace": place.namespace},
         "spec": {
             "selector": {"app": "argo"},
-            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+            "ports": [{"name": "http", "port": 80, "targetPort": labels.PORT_WEIGHTED}],
         },
     }
 
