@@ -7,7 +7,6 @@ time left. The language model is a pod with `tests/chat_server.py`.
 from __future__ import annotations
 
 import yaml
-from mlflow import MlflowClient
 
 from .world import ROOT, Manifest, Place, World, merge, says
 
@@ -87,9 +86,8 @@ def _config_map(place: Place, name: str, data: dict[str, str]) -> None:
 
 def _traces(place: Place, run: Manifest) -> list[str]:
     """The traces of a run with all their spans, each as JSON."""
-    client = MlflowClient(tracking_uri=place.world.registry.uri)
-    found = client.search_traces(locations=[run["experimentID"]], run_id=run["id"], max_results=200)
-    return [trace.to_json() for trace in found]
+    found: list[str] = place.world.beside_mlflow("spans.py", run["experimentID"], run["id"])
+    return found
 
 
 def test_a_program_labels_with_a_language_model_and_its_small_model_serves(world: World) -> None:

@@ -354,15 +354,15 @@ class World:
         }
 
     def _copy(self, source: str) -> list[Manifest]:
-        """Some copies at once: MLflow's pod has what reads and writes the store."""
-        script = (ROOT / "tests" / "e2e" / "copies.py").read_text(encoding="utf-8")
-        told: list[Manifest] = json.loads(
-            self.api.kubectl(
-                "-n", "mlops", "exec", "-i", "deploy/mlflow", "--",
-                "python", "-", source, f"{self.store}/copies", "8", stdin=script,
-            )
-        )  # fmt: skip
+        """Some copies at once."""
+        told: list[Manifest] = self.beside_mlflow("copies.py", source, f"{self.store}/copies", "8")
         return told
+
+    def beside_mlflow(self, script: str, *arguments: str) -> Any:
+        """What a script of this folder prints in MLflow's pod, which reads and writes the store."""
+        text = (ROOT / "tests" / "e2e" / script).read_text(encoding="utf-8")
+        pod = ("-n", "mlops", "exec", "-i", "deploy/mlflow", "--")
+        return json.loads(self.api.kubectl(*pod, "python", "-", *arguments, stdin=text))
 
     def table(self, name: str) -> str:
         """The URI of one of the run's tables."""
