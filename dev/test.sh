@@ -2,7 +2,7 @@
 # Run the tests by stage and say how many ran and how long each stage took.
 #   dev/test.sh              everything but soak
 #   dev/test.sh cluster e2e  these stages alone
-#   dev/test.sh extras       searches on Ray, whose image and tests `make test` has no time for
+#   dev/test.sh extras       Feast and Ray, whose images and tests `make test` has no time for
 # Stages that need the real cluster start it and leave it running; `make cluster-down` ends it.
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -31,12 +31,10 @@ def main() -> int:
     )
     load = commands.add_parser("load", help="load an image that buildah has built")
     load.add_argument("image")
-    commands.add_parser(
-        "prometheus", help="build and install Prometheus, for tests that ask for it"
-    )
-    commands.add_parser(
-        "metrics", help="build and install metrics-server, for tests that ask for it"
-    )
+    for name, addition in cluster.ADDITIONS.items():
+        commands.add_parser(
+            name, help=f"build and install {addition.group.name}, for tests that ask for it"
+        )
     credentials = commands.add_parser("credentials", help="put the store's keys into a namespace")
     credentials.add_argument("namespace")
     arguments = parser.parse_args()

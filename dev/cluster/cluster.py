@@ -49,9 +49,9 @@ def command(arguments: argparse.Namespace) -> int:
         case "load":
             with _alone():
                 _load(arguments.image)
-        case "prometheus" | "metrics":
+        case name if name in ADDITIONS:
             with _alone():
-                _add(ADDITIONS[arguments.command])
+                _add(ADDITIONS[name])
         case "credentials":
             _demand_cluster()
             services.make_credentials(arguments.namespace)

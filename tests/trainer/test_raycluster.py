@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
 import pandas as pd
@@ -14,16 +13,10 @@ from linnet_trainer.contract import Exit
 from linnet_trainer.errors import Refusal
 
 from trainer.test_search import C, parse
+from trainer.test_study import free_port
 from trainer.world import World
 
 ON_RAY: dict[str, Any] = {"engine": "RayTune", "ray": {"address": "local"}}
-
-
-def free_address() -> str:
-    """An address of this machine where nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{found.getsockname()[1]}"
 
 
 def test_a_cluster_that_does_not_answer_is_waited_for_told_and_tried_again(
@@ -34,7 +27,7 @@ def test_a_cluster_that_does_not_answer_is_waited_for_told_and_tried_again(
 ) -> None:
     monkeypatch.setattr(study, "PAUSE", 0.01)
     monkeypatch.setattr(study, "PATIENCE", 0.05)
-    address = free_address()
+    address = f"127.0.0.1:{free_port()}"
     search = {"parameters": [C], "engine": "RayTune", "ray": {"address": address}}
     spec = {"pipeline": {"columns": {"numeric": ["x", "wind"]}}, "search": search}
 

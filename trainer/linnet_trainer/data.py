@@ -7,7 +7,6 @@ stay in memory.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -130,8 +129,7 @@ def require_columns(recipe: Recipe, names: Sequence[str]) -> None:
     """Refuse a table that lacks a column which the spec names."""
     for column, spec_field in _named(recipe).items():
         if column not in names:
-            near = difflib.get_close_matches(column, names, n=3)
-            hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+            hint = tables.did_you_mean(column, names)
             shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
             raise Refusal(
                 Reason.INVALID_DATA,

@@ -446,11 +446,10 @@ _FEAST_RAISES = ("feast", "ibis", "duckdb", "_duckdb", "pydantic", "pydantic_cor
 
 
 def _keyless(key: str, view: View, entities: tables.Opened) -> str:
-    near = difflib.get_close_matches(key, entities.names, n=3)
-    hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     return (
         f"`{ENTITIES}`: {entities.source.uri} has no column '{key}', which names the entity of "
-        f"feature view '{view.name}'.{hint} Columns: {', '.join(entities.names[:30])}"
+        f"feature view '{view.name}'.{tables.did_you_mean(key, entities.names)} "
+        f"Columns: {', '.join(entities.names[:30])}"
     )
 
 

@@ -109,9 +109,7 @@ class FeatureSet:
 
     def tags(self) -> dict[str, str]:
         """Return the run's tags; those without our prefix are Feast's own."""
-        references = [
-            f"{view.name}:{column.name}" for view in self.views for column in view.columns
-        ]
+        references = [f"{view.name}:{name}" for name, (view, _) in self.columns.items()]
         return {
             "feast.project": self.project,
             "feast.feature_service": self.service,

@@ -108,6 +108,12 @@ def to_frame(rows: Any) -> pd.DataFrame:
     return rows.to_pandas(types_mapper=_TYPES.get, date_as_object=False)
 
 
+def did_you_mean(name: str, columns: Sequence[str]) -> str:
+    """Return a question that names the columns most like one that is missing, or nothing."""
+    near = difflib.get_close_matches(name, columns, n=3)
+    return f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
+
+
 def open_table(source: Source) -> Opened:
     """Find the files and read their schema; rows are read later.
 

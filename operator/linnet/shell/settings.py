@@ -35,7 +35,7 @@ class Settings:
     ray_image: str
     """The trainer with Ray, for searches on it."""
     feast_image: str
-    """Runs trainings on a feature store, and the look-up of features beside a server."""
+    """The trainer with Feast, for trainings on a feature store."""
     image_pull_policy: str
     resync: timedelta
     registry_poll: timedelta

@@ -103,7 +103,7 @@ def _weighted_hold(
     now: datetime,
 ) -> HoldView:
     rules = steps.rules(seen.spec)
-    missing = missing_sentence(seen, status, state, now=now)
+    missing = missing_sentence(seen, status, state, rules, now=now)
     if missing:
         return HoldView(Reason.METRICS_UNAVAILABLE, missing)
     if state.split.fires:
@@ -145,9 +145,10 @@ def _weighted_hold(
     )
 
 
-def missing_sentence(seen: Observation, status: Status, state: State, *, now: datetime) -> str:
+def missing_sentence(
+    seen: Observation, status: Status, state: State, rules: analysis.Rules, *, now: datetime
+) -> str:
     """What is missing to compare both arms, and why where that is known; empty if nothing is."""
-    rules = steps.rules(seen.spec)
     if analysis.readable(state, rules, now=now):
         return _unseen_sentence(seen, status, state, rules)
     missing = analysis.unanswered(state, rules, now=now)

@@ -37,7 +37,7 @@ from linnet.api.shared import format_time, parse_duration, parse_time
 from linnet.core import evidence, statements
 from linnet.core.evidence import Block
 from linnet.core.plan import Finding
-from linnet.core.rollout import analysis, facts, holds, inputs, policy, traffic
+from linnet.core.rollout import analysis, facts, holds, inputs, policy, steps, traffic
 from linnet.core.rollout.analysis import (
     Dispersion,
     MetricKind,
@@ -643,7 +643,7 @@ def _metrics(seen: Observation, status: Status, now: datetime) -> Condition:
     state = facts.state_of(status)
     if not _is_compared(status) or state is None:
         return _say(kinds.METRICS_AVAILABLE, Truth.TRUE, Reason.NOT_NEEDED, "no step is analysed")
-    missing = holds.missing_sentence(seen, status, state, now=now)
+    missing = holds.missing_sentence(seen, status, state, steps.rules(seen.spec), now=now)
     if not missing:
         return _say(kinds.METRICS_AVAILABLE, Truth.TRUE, Reason.SCRAPED, "both arms are read")
     return _say(

@@ -37,7 +37,7 @@ def rendered_spec(seen: Observation) -> Manifest:
     spec = seen.spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude=_NOT_THE_RECIPE
     )
-    spec.setdefault("experiment", f"{seen.namespace}/{seen.spec.model.name}")
+    spec.setdefault("experiment", _experiment(seen))
     window = spec["data"].get("window")
     if window and "lookback" in window:
         window.setdefault("until", format_time(seen.created))
@@ -45,6 +45,11 @@ def rendered_spec(seen: Observation) -> Manifest:
         # The image is the recipe here: another one is another job, and never adopts its run.
         spec["custom"]["image"] = seen.spec.template.image
     return spec
+
+
+def _experiment(seen: Observation) -> str:
+    """The MLflow experiment of the job's run."""
+    return seen.spec.experiment or f"{seen.namespace}/{seen.spec.model.name}"
 
 
 def spec_hash(seen: Observation) -> str:
@@ -109,11 +114,10 @@ def _module(spec: TrainingJobSpec) -> tuple[str, str] | None:
 
 def _uris(data: Data) -> list[str]:
     """What may lie in claims that the pod mounts."""
-    tables = [data.table, data.dictionary]
-    feast = data.feast
-    repository = [feast.repo_uri] if feast is not None else []
-    tables += [feast.entities] if feast is not None else []
-    return [*repository, *(table.uri for table in tables if table is not None)]
+    uris = [source.uri for source in (data.table, data.dictionary) if source is not None]
+    if data.feast is not None:
+        uris += [data.feast.repo_uri, data.feast.entities.uri]
+    return uris
 
 
 def _program(spec: TrainingJobSpec) -> Manifest:
@@ -192,7 +196,7 @@ def _pod_template(seen: Observation, full_hash: str) -> Manifest:
         contract.ENV_SPEC_HASH: full_hash,
         contract.ENV_CREATED: format_time(seen.created),
         # Where MLflow keeps what the user's code starts or traces outside of the job's run.
-        "MLFLOW_EXPERIMENT_NAME": rendered_spec(seen)["experiment"],
+        "MLFLOW_EXPERIMENT_NAME": _experiment(seen),
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
