@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,8 @@ QUICK = {
 SETTLED = 3.0
 """Seconds without a write after which nothing more is expected."""
 MODEL = "faults"
+SIDE_BY_SIDE = 3
+"""Most of a story is waiting, and there are two cores."""
 
 
 @dataclass(kw_only=True)
@@ -310,3 +313,25 @@ def place(api: Api, folder: Path) -> Iterator[Place]:
             yield found
         finally:
             found.stop()
+
+
+def side_by_side(api: Api, folder: Path, stories: Mapping[str, Callable[[Place], None]]) -> None:
+    """Tell each story in a place of its own.
+
+    Raises:
+        AssertionError: naming every story that failed, and how.
+    """
+
+    def failure(number: int, name: str) -> str:
+        own = folder / str(number)
+        own.mkdir()
+        try:
+            with place(api, own) as world:
+                stories[name](world)
+        except Exception as error:
+            return f"{name}: {error!r}"
+        return ""
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        failures = [said for said in pool.map(failure, range(len(stories)), stories) if said]
+    assert not failures, "\n\n".join(failures)

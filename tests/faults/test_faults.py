@@ -12,14 +12,14 @@ import os
 import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 from e2e.api import Api
 
 from . import proxy
-from .harness import KINDS, Place, place
+from .harness import KINDS, Place, place, side_by_side
 from .proxy import Answer, Delay, DropAnswer, Fault, Older, Reset, Seen, Stream
 
 pytestmark = pytest.mark.cluster
@@ -136,8 +136,6 @@ def tell(world: Place, expected: tuple[dict[str, str], int]) -> None:
 
 Story = Callable[[Place], dict[str, str]]
 Interruption = Callable[[Place, int], None]
-SIDE_BY_SIDE = 3
-"""Most of a story is waiting, and there are two cores."""
 
 
 def crash(world: Place, number: int) -> None:
@@ -177,19 +175,17 @@ def interrupted(
 ) -> None:
     """Tell a story as often as it has writes (or every so many), each time cut after another."""
 
-    def once(number: int) -> None:
-        own = folder / str(number)
-        own.mkdir()
-        with place(api, own) as world:
-            begin(world)
-            before = len(world.proxy.writes)
-            interrupt(world, number)
-            check(world, story(world), expected)
-            least = min(number, int(LEAST * expected[1]))
-            assert len(world.proxy.writes) - before >= least, f"write {number} never came"
+    def told(world: Place, number: int) -> None:
+        begin(world)
+        before = len(world.proxy.writes)
+        interrupt(world, number)
+        check(world, story(world), expected)
+        least = min(number, int(LEAST * expected[1]))
+        assert len(world.proxy.writes) - before >= least, "this write never came"
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        list(pool.map(once, range(1, expected[1] + 1, stride)))
+    numbers = range(1, expected[1] + 1, stride)
+    cases = {f"write {number}": partial(told, number=number) for number in numbers}
+    side_by_side(api, folder, cases)
 
 
 def serving(world: Place) -> None:
@@ -232,12 +228,15 @@ STREAMS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("name", STREAMS)
 def test_a_watch_may_do_anything(
-    world: Place, expected: tuple[dict[str, str], int], name: str
+    api: Api, tmp_path: Path, expected: tuple[dict[str, str], int]
 ) -> None:
-    world.proxy.faults.append(STREAMS[name])
-    tell(world, expected)
+    def told(world: Place, stream: Fault) -> None:
+        world.proxy.faults.append(stream)
+        tell(world, expected)
+
+    cases = {name: partial(told, stream=stream) for name, stream in STREAMS.items()}
+    side_by_side(api, tmp_path, cases)
 
 
 def test_a_restart_against_an_older_list_keeps_what_is_newer(
@@ -269,17 +268,20 @@ ANSWERS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("name", ANSWERS)
 def test_the_server_may_answer_anything(
-    world: Place, expected: tuple[dict[str, str], int], name: str
+    api: Api, tmp_path: Path, expected: tuple[dict[str, str], int]
 ) -> None:
-    world.proxy.faults.append(ANSWERS[name])
-    world.create()
-    # A fault that is counted may be over before or after the first part of the story.
-    world.settle(world.serves, seconds=180)
-    world.update()
-    world.settle(world.is_updated, seconds=180)
-    check(world, world.state(), expected)
+    def told(world: Place, answer: Fault) -> None:
+        world.proxy.faults.append(answer)
+        world.create()
+        # A fault that is counted may be over before or after the first part of the story.
+        world.settle(world.serves, seconds=180)
+        world.update()
+        world.settle(world.is_updated, seconds=180)
+        check(world, world.state(), expected)
+
+    cases = {name: partial(told, answer=answer) for name, answer in ANSWERS.items()}
+    side_by_side(api, tmp_path, cases)
 
 
 # -- row 6: foreign hands -------------------------------------------------------------------------
@@ -345,15 +347,18 @@ def test_a_good_spec_after_nonsense_ends_as_if_it_had_come_first(
 # -- row 10: deletion -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.3, 1.0, 2.5])
-def test_a_namespace_goes_at_any_moment_and_waits_for_nobody(world: Place, moment: float) -> None:
-    world.create()
-    time.sleep(moment)
-    world.api.delete("Namespace", None, world.namespace)
-    deadline = time.monotonic() + 60
-    while world.api.get("Namespace", None, world.namespace) is not None:  # type: ignore[arg-type]
-        assert time.monotonic() < deadline, "the namespace does not go"
-        time.sleep(0.5)
+def test_a_namespace_goes_at_any_moment_and_waits_for_nobody(api: Api, tmp_path: Path) -> None:
+    def told(world: Place, moment: float) -> None:
+        world.create()
+        time.sleep(moment)
+        world.api.delete("Namespace", None, world.namespace)
+        deadline = time.monotonic() + 60
+        while world.api.get("Namespace", None, world.namespace) is not None:
+            assert time.monotonic() < deadline, "the namespace does not go"
+            time.sleep(0.5)
+
+    moments = (0.0, 0.3, 1.0, 2.5)
+    side_by_side(api, tmp_path, {f"{each} s": partial(told, moment=each) for each in moments})
 
 
 def test_deletion_does_not_wait_for_an_operator_that_is_away(world: Place) -> None:

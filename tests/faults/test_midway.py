@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 from e2e.api import Api, path
 from e2e.world import condition
 
-from .harness import MODEL, NOWHERE, Place, place
-from .test_faults import SIDE_BY_SIDE
+from .harness import MODEL, NOWHERE, Place, side_by_side
 
 pytestmark = pytest.mark.cluster
 
@@ -195,18 +194,9 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def test_a_fault_in_the_middle_of_a_rollout_changes_no_end(api: Api, tmp_path: Path) -> None:
-    def told(fault: Fault) -> str:
-        own = tmp_path / fault.__name__
-        own.mkdir()
-        with place(api, own) as world:
-            try:
-                version = midway(world)
-                fault(world)
-                ends_well(world, version)
-            except Exception as error:
-                return f"{fault.__name__}: {error!r}"
-        return ""
+    def told(world: Place, fault: Fault) -> None:
+        version = midway(world)
+        fault(world)
+        ends_well(world, version)
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        failed = [said for said in pool.map(told, FAULTS) if said]
-    assert not failed, "\n\n".join(failed)
+    side_by_side(api, tmp_path, {fault.__name__: partial(told, fault=fault) for fault in FAULTS})
