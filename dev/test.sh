@@ -93,7 +93,7 @@ for stage in "${stages[@]}"; do
         run autoscaling python -m pytest -q tests/e2e/autoscaling.py
       ;;
     extras)
-      run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast &&
+      run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast redis &&
         run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py tests/e2e/feast.py
       ;;
     llm) run llm python -m pytest -q tests/trainer/language_models.py tests/e2e/llm.py ;;

@@ -33,7 +33,9 @@ from linnet.core.rollout.state import (
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 CHAMPION, CANDIDATE = "delays-v1-11111111", "delays-v2-22222222"
-SETTINGS = Settings(server_image="server:1", image_pull_policy="Never", pod_environment={})
+SETTINGS = Settings(
+    server_image="server:1", feast_image="feast:1", image_pull_policy="Never", pod_environment={}
+)
 ROUTE: Mapping[str, Any] = {"parentRefs": [{"name": "eg"}]}
 
 

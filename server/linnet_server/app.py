@@ -2,9 +2,10 @@
 
 Bytes in, bytes out: a request becomes rows for the batcher, its predictions become the answer in
 the protocol that asked. 400 says that a request is not understood, 422 that a value does not fit
-the model, 500 that the model failed on it.
+the model, 500 that the model failed on it, 503 that features could not be looked up.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,8 +16,9 @@ import orjson
 
 from linnet_server import contract, logs
 from linnet_server.batching import Batcher, Job, Outcome, Predictions
-from linnet_server.columns import Inputs, Mapped, NotUnderstood, Unfit
+from linnet_server.columns import Inputs, Mapped, NotUnderstood, Table, Tables, Unfit
 from linnet_server.counters import CONTENT_TYPE, Counters
+from linnet_server.features import Features, Unavailable
 from linnet_server.protocol import Request, is_safe_id
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ class App:
         batcher: Batcher,
         server_version: str,
         shadow: "Shadow | None" = None,
+        features: Features | None = None,
     ) -> None:
         self.ready = True
         """Whether health routes say ready; false while draining."""
@@ -105,6 +108,10 @@ class App:
         self._batcher = batcher
         self._server_version = server_version
         self._shadow = shadow
+        self._features = features
+        self._reader: Inputs | Tables = self._inputs if features is None else Tables()
+        self._wanted_columns = {column.name: column.nullable for column in model.columns}
+        self._looking_up: set[asyncio.Task[None]] = set()
         self._outputs = ["prediction"]
         if model.task == "Classification":
             self._outputs = ["label", "probability"] if model.has_probabilities else ["label"]
@@ -247,14 +254,14 @@ class App:
                     )
                 request.id = body.id
             wanted = self._wanted(body.outputs)
-            mapped = self._from_tensors(body.inputs)
+            read = self._from_tensors(body.inputs)
         except NotUnderstood as error:
             request.fail(400, str(error))
             return
         except Unfit as error:
             request.fail(422, str(error))
             return
-        self._predict(request, mapped, lambda answers: self._infer_answer(request, answers, wanted))
+        self._run(request, read, lambda answers: self._infer_answer(request, answers, wanted))
 
     def _wanted(self, outputs: list[InferOutput] | None) -> Sequence[str]:
         if not outputs:
@@ -266,11 +273,11 @@ class App:
                 )
         return [output.name for output in outputs]
 
-    def _from_tensors(self, tensors: list[InferTensor]) -> Mapped:
+    def _from_tensors(self, tensors: list[InferTensor]) -> Mapped | Table:
         if not tensors:
             raise NotUnderstood("`inputs` must not be empty")
         if len(tensors) == 1 and self._is_matrix(tensors[0]):
-            return self._inputs.from_tensor(_matrix(tensors[0]))
+            return self._reader.from_tensor(_matrix(tensors[0]))
         types = {column.name: column.type for column in self._inputs.columns}
         table: dict[str, list[Any]] = {}
         for tensor in tensors:
@@ -287,7 +294,7 @@ class App:
                     f"not {tensor.datatype}"
                 )
             table[tensor.name] = _vector(tensor)
-        return self._inputs.from_columns(table)
+        return self._reader.from_columns(table)
 
     def _is_matrix(self, tensor: InferTensor) -> bool:
         return len(tensor.shape) == 2 and (
@@ -331,16 +338,16 @@ class App:
             _refuse_other_content(request)
             body = _decode(_decode_scoring, request.body)
             probability = self._asks_for_probability(body.params)
-            mapped = self._from_scoring(body)
+            read = self._from_scoring(body)
         except NotUnderstood as error:
             request.fail(400, str(error))
             return
         except Unfit as error:
             request.fail(422, str(error))
             return
-        self._predict(
+        self._run(
             request,
-            mapped,
+            read,
             lambda answers: orjson.dumps(
                 {"predictions": answers.probabilities if probability else answers.labels}
             ),
@@ -357,7 +364,7 @@ class App:
             f"not {orjson.dumps(output).decode()}"
         )
 
-    def _from_scoring(self, body: ScoringRequest) -> Mapped:
+    def _from_scoring(self, body: ScoringRequest) -> Mapped | Table:
         forms = {
             "dataframe_split": body.dataframe_split,
             "dataframe_records": body.dataframe_records,
@@ -378,18 +385,59 @@ class App:
                 or not isinstance(form.get("data"), list)
             ):
                 raise NotUnderstood("`dataframe_split` must have the lists `columns` and `data`")
-            return self._inputs.from_rows(form["columns"], form["data"])
+            return self._reader.from_rows(form["columns"], form["data"])
         if isinstance(form, dict) and name in ("inputs", "instances"):
             if not all(isinstance(cells, list) for cells in form.values()):
                 raise NotUnderstood(f"`{name}` must have a list of values for each column")
-            return self._inputs.from_columns(
+            return self._reader.from_columns(
                 {column: [_unwrapped(cell) for cell in cells] for column, cells in form.items()}
             )
         if not isinstance(form, list):
             raise NotUnderstood(f"`{name}` must be a list of rows")
         if form and isinstance(form[0], list) and name != "dataframe_records":
-            return self._inputs.from_tensor(form)
-        return self._inputs.from_records(form)
+            return self._reader.from_tensor(form)
+        return self._reader.from_records(form)
+
+    # Features.
+
+    def _run(
+        self, request: Request, read: Mapped | Table, render: Callable[[Predictions], bytes]
+    ) -> None:
+        """Predict, after the look-up of what a table leaves out."""
+        if isinstance(read, Mapped):
+            self._predict(request, read, render)
+            return
+        task = asyncio.get_running_loop().create_task(self._look_up(request, read, render))
+        self._looking_up.add(task)
+        task.add_done_callback(self._looking_up.discard)
+
+        def gone() -> None:
+            task.cancel()
+
+        request.gone = gone
+
+    async def _look_up(
+        self, request: Request, table: Table, render: Callable[[Predictions], bytes]
+    ) -> None:
+        assert self._features is not None, "tables are read where there are features"
+        try:
+            completed = await self._features.complete(table, self._wanted_columns)
+            mapped = self._inputs.from_columns(completed.columns)
+        except NotUnderstood as error:
+            request.fail(400, str(error))
+        except Unfit as error:
+            request.fail(422, str(error))
+        except Unavailable as error:
+            logs.failure("features cannot be looked up", reason=str(error), request=request.id)
+            request.fail(503, str(error))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:500]
+            logs.failure("a look-up of features failed", reason=reason, request=request.id)
+            request.fail(500, f"the features cannot be looked up: {reason}")
+        else:
+            self._predict(request, mapped, render)
+            return
+        self._copy(request, None)
 
     # The model.
 

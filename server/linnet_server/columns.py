@@ -30,6 +30,14 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """What a request holds, by column and not yet validated."""
+
+    columns: dict[str, Sequence[Any]]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """Where the model's columns lie in one order of names; -1 where a nullable one is absent."""
 
@@ -175,6 +183,41 @@ class Inputs:
                     if type(value) is not kind and (value is not None or not column.nullable):
                         raise _unfit(value, index, column)
         return list(rows)
+
+
+class Tables:
+    """Reads the forms of `Inputs` as tables, for requests that something is still added to."""
+
+    def from_rows(self, names: Sequence[Any], rows: Sequence[Any]) -> Table:
+        """Read a table given as names and rows; raise NotUnderstood."""
+        if any(type(name) is not str for name in names) or len(set(names)) != len(names):
+            raise NotUnderstood("column names must be strings, each given once")
+        for at, row in enumerate(rows):
+            if type(row) is not list or len(row) != len(names):
+                raise NotUnderstood(f"row {at} must be a list of {len(names)} values")
+        columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+        return Table(dict(zip(names, columns, strict=True)), len(rows))
+
+    def from_columns(self, table: Mapping[str, Sequence[Any]]) -> Table:
+        """Read a table given as one list of values for each name; raise NotUnderstood."""
+        lengths = {len(cells) for cells in table.values()}
+        if len(lengths) > 1:
+            raise NotUnderstood("all columns must have the same number of rows")
+        return Table(dict(table), lengths.pop() if lengths else 0)
+
+    def from_records(self, records: Sequence[Any]) -> Table:
+        """Read a list of objects, absent values as null; raise NotUnderstood."""
+        for at, record in enumerate(records):
+            if type(record) is not dict:
+                raise NotUnderstood(f"row {at} must be an object with a value for each column")
+        names = dict.fromkeys(name for record in records for name in record)
+        return Table(
+            {name: [record.get(name) for record in records] for name in names}, len(records)
+        )
+
+    def from_tensor(self, rows: Sequence[Any]) -> Table:
+        """Refuse rows without names: which features are left out could not be told."""
+        raise Unfit("features are looked up by name: send the columns by name")
 
 
 def _number(value: Any, index: int, column: Column) -> float | None:

@@ -71,6 +71,12 @@ ENV_DRAIN_DELAY: Final = "LINNET_DRAIN_DELAY"
 ENV_PORT_BASE: Final = "LINNET_PORT_BASE"
 """First of the five ports; for tests, pods leave it alone."""
 
+ENV_FEATURES_URL: Final = "LINNET_FEATURES_URL"
+"""Where the pod's sidecar answers look-ups of features; empty without one."""
+ENV_FEATURES_TIMEOUT: Final = "LINNET_FEATURES_TIMEOUT"
+"""How long a look-up may take."""
+DEFAULT_FEATURES_TIMEOUT_SECONDS: Final = 0.05
+
 ENV_SHADOW_FILE: Final = "LINNET_SHADOW_FILE"
 """For tests; pods leave it alone."""
 
@@ -121,6 +127,7 @@ class ExitCode(IntEnum):
     FORMAT_NOT_ALLOWED = 11
     NOT_SERVABLE = 12
     ARTIFACT_MISSING = 13
+    FEATURES_INVALID = 14
     STORE_UNAVAILABLE = 20
     REGISTRY_UNAVAILABLE = 21
     CREDENTIALS_MISSING = 22
@@ -133,6 +140,7 @@ REASON_BY_EXIT_CODE: Final[dict[int, str]] = {
     ExitCode.FORMAT_NOT_ALLOWED: "FormatNotAllowed",
     ExitCode.NOT_SERVABLE: "NotServable",
     ExitCode.ARTIFACT_MISSING: "ArtifactMissing",
+    ExitCode.FEATURES_INVALID: "FeaturesInvalid",
     ExitCode.STORE_UNAVAILABLE: "StoreUnavailable",
     ExitCode.REGISTRY_UNAVAILABLE: "RegistryUnavailable",
     ExitCode.CREDENTIALS_MISSING: "CredentialsMissing",
@@ -146,6 +154,7 @@ REJECTING_EXIT_CODES: Final[frozenset[int]] = frozenset(
         ExitCode.FORMAT_NOT_ALLOWED,
         ExitCode.NOT_SERVABLE,
         ExitCode.ARTIFACT_MISSING,
+        ExitCode.FEATURES_INVALID,
         ExitCode.LOAD_FAILED,
         ExitCode.SELF_CHECK_FAILED,
     }

@@ -51,6 +51,9 @@ class Manifest:
     data_digest: str
     run_id: str
     """Of what it was trained on, and the run that did; empty where an older trainer wrote it."""
+    feature_service: str
+    feature_digest: str
+    """The feature service that its features came from and what that was made of; empty without."""
 
 
 def parse(text: bytes) -> Manifest:
@@ -81,6 +84,7 @@ def parse(text: bytes) -> Manifest:
             f"linnet/manifest.json: `task` must be Classification or Regression, not '{task}'"
         )
     threshold = document.get("threshold")
+    features = document.get("featureSet") or {}
     return Manifest(
         format=_field(document, "format", str),
         model_file=model_file,
@@ -94,6 +98,8 @@ def parse(text: bytes) -> Manifest:
         content_digest=str(document.get("contentDigest") or ""),
         data_digest=str(document.get("dataDigest") or ""),
         run_id=str(document.get("runID") or ""),
+        feature_service=str(features.get("featureService") or ""),
+        feature_digest=str(features.get("sha256") or ""),
     )
 
 

@@ -51,6 +51,8 @@ class Model:
         self.columns: tuple[Column, ...] = manifest.columns
         self.format = summary["format"]
         self.provenance = summary["provenance"]
+        self.feature_service = manifest.feature_service
+        self.feature_digest = manifest.feature_digest
         self.task = manifest.task or _task_of(estimator)
         self.positive: int | None = None
         """Index of the positive class; None for more than two classes and for regression."""

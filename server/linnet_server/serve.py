@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from linnet_server import contract, logs, settings
+from linnet_server import contract, features, logs, settings
 from linnet_server.app import App, Management
 from linnet_server.batching import Batcher
 from linnet_server.contract import ExitCode
 from linnet_server.counters import Counters
+from linnet_server.features import Features
 from linnet_server.fetch import say
 from linnet_server.protocol import Connection, Limits, Site
 from linnet_server.settings import Settings
@@ -83,6 +84,7 @@ class Server:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._stop = asyncio.Event()
         self._shadow: asyncio.Task[None] | None = None
+        self._features: Features | None = None
 
     async def run(self) -> None:
         """Start, serve, drain; raise Failed where the model is at fault."""
@@ -106,6 +108,8 @@ class Server:
         began = time.monotonic()
         model, sentence = await loop.run_in_executor(self._executor, _load, self._settings.folder)
         self._counters.know_model(form=model.format, provenance=model.provenance)
+        if self._settings.features_url:
+            self._features = await self._open_features(model)
         shadow = Shadow(
             file=self._settings.shadow_file,
             revision=self._settings.revision,
@@ -119,6 +123,7 @@ class Server:
             batcher=Batcher(model, self._executor),
             server_version=importlib.metadata.version("linnet"),
             shadow=shadow,
+            features=self._features,
         )
         self._shadow = asyncio.create_task(shadow.run(), name="shadow")
         for port, kind in contract.KIND_BY_PORT.items():
@@ -136,6 +141,25 @@ class Server:
             seconds=round(time.monotonic() - began, 2),
         )
         return app
+
+    async def _open_features(self, model: "Model") -> Features:
+        """Wait for the sidecar, and see that it serves what the model was trained on."""
+        self._management.reason = "the feature sidecar does not answer yet"
+        found = Features(url=self._settings.features_url, timeout=self._settings.features_timeout)
+        await found.open()
+        columns = [column.name for column in model.columns]
+        try:
+            features.check(found.set, trained_service=model.feature_service, columns=columns)
+        except features.Mismatch as error:
+            raise Failed(ExitCode.FEATURES_INVALID, str(error)) from error
+        if model.feature_digest and model.feature_digest != found.set.digest:
+            logs.warning(
+                "the feature service changed under its name since the model was trained",
+                service=found.set.service,
+                trained=model.feature_digest,
+                now=found.set.digest,
+            )
+        return found
 
     def _site(self, kind: str, application: App | Management) -> Site:
         return Site(
@@ -193,6 +217,8 @@ class Server:
         if self._shadow is not None:
             self._shadow.cancel()
             await asyncio.gather(self._shadow, return_exceptions=True)
+        if self._features is not None:
+            await self._features.close()
         left = sum(len(site.connections) for site in self._sites)
         for site in self._sites:
             site.abort()

@@ -25,6 +25,8 @@ class Settings:
     drain_delay: float
     port_base: int
     shadow_file: Path
+    features_url: str
+    features_timeout: float
 
 
 def parse(environment: Mapping[str, str]) -> Settings:
@@ -54,6 +56,10 @@ def parse(environment: Mapping[str, str]) -> Settings:
         ),
         port_base=_integer(environment, contract.ENV_PORT_BASE, contract.PORT_WEIGHTED),
         shadow_file=Path(environment.get(contract.ENV_SHADOW_FILE) or contract.DEFAULT_SHADOW_FILE),
+        features_url=environment.get(contract.ENV_FEATURES_URL, ""),
+        features_timeout=_seconds(
+            environment, contract.ENV_FEATURES_TIMEOUT, contract.DEFAULT_FEATURES_TIMEOUT_SECONDS
+        ),
     )
 
 

@@ -1,4 +1,5 @@
-"""Trainings on a real Feast repository, whose registry and source lie in the cluster's store.
+"""Trainings and servers on a real Feast repository: registry and source lie in the cluster's store,
+the newest values in Redis.
 
 Not among the files that pytest finds by itself: `dev/test.sh extras` builds the image
 `trainer-feast` first, which takes minutes that `make test` has not.
@@ -6,12 +7,14 @@ Not among the files that pytest finds by itself: `dev/test.sh extras` builds the
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 import yaml
 
-from .world import ROOT, Manifest, Place, World, merge, says
+from .world import DEMO, ROOT, Manifest, Place, World, merge, says
 
 EXAMPLES = ROOT / "examples"
 IMAGE = "localhost/linnet/trainer-feast:dev"
@@ -20,17 +23,45 @@ RESOURCES = {
     "limits": {"cpu": "1", "memory": "2Gi"},
 }
 TOGETHER = 3
+REDIS = {"image": "localhost/linnet/redis:7", "args": ["--save", "", "--protected-mode", "no"]}
+WEATHER = ["temp", "wind_speed", "precip", "visib"]
+NOW = [21.0, 9.0, 0.0, 10.0]
+"""What `weather_now.py` writes."""
+FLIGHT = {"minute": 480.0, "weekday": 0.0, "distance": 700.0, "carrier": "UA", "dest": "ORD"}
+ASK = """
+import http.client, json
+link = http.client.HTTPConnection("eg.envoy-gateway-system.svc", 80, timeout=10)
+link.request("POST", "/invocations", {body!r}, {headers!r})
+answer = link.getresponse()
+print(json.dumps([answer.status, json.loads(answer.read())]))
+"""
 FLIGHTS, REPOSITORY = "s3://data/flights", "s3://data/feast"
 
 
 @pytest.fixture(scope="module")
 def place(world: World) -> Place:
-    """Given the flights of a winter, and a repository of the weather."""
+    """Given the flights of a winter, a repository of the weather, and a Redis for the newest."""
     place = world.place("feast")
+    place.pod("redis", REDIS)
+    place.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "redis", "namespace": place.namespace},
+            "spec": {"selector": {"app": "redis"}, "ports": [{"port": 6379}]},
+        }
+    )
     script = EXAMPLES / "demo" / "load_flights.py"
     place.run_script("flights", script, f"--target={_at(place, FLIGHTS)}", "--months=1-3")
-    _apply(place, "apply-v1")
+    _apply(place, "apply-v1", "--materialize")
     return place
+
+
+@pytest.fixture(scope="module")
+def trained(place: Place) -> Manifest:
+    """Given a version that was trained on these features."""
+    place.apply(_job(place, "first"))
+    return place.is_complete("first", seconds=480)
 
 
 def _at(place: Place, uri: str) -> str:
@@ -39,7 +70,11 @@ def _at(place: Place, uri: str) -> str:
 
 def _apply(place: Place, pod: str, *arguments: str) -> None:
     """Apply the example's definitions, as a team would by `feast apply`."""
-    where = [f"--flights={_at(place, FLIGHTS)}", f"--repository={_at(place, REPOSITORY)}"]
+    where = [
+        f"--flights={_at(place, FLIGHTS)}",
+        f"--repository={_at(place, REPOSITORY)}",
+        f"--redis=redis.{place.namespace}.svc:6379",
+    ]
     script = EXAMPLES / "feast" / "apply.py"
     place.run_script(pod, script, *where, *arguments, image=IMAGE, seconds=300)
 
@@ -54,10 +89,91 @@ def _job(place: Place, name: str, **changes: Any) -> Manifest:
     return merge(job, {"spec": {"template": {"resources": RESOURCES}, **changes}})
 
 
-def test_the_example_trains_and_a_changed_service_is_refused(place: Place) -> None:
-    place.apply(_job(place, "first"))
-    obj = place.is_complete("first", seconds=480)
-    version = obj["status"]["version"]
+def _write_weather(place: Place, pod: str) -> None:
+    """Write what is observed now at one airport, and at another half a day ago."""
+    script = ROOT / "tests" / "e2e" / "weather_now.py"
+    told = (_at(place, REPOSITORY), "EWR=0.1", "LGA=12")
+    place.run_script(pod, script, *told, image=IMAGE, seconds=300)
+
+
+def _ask(place: Place, *flights: dict[str, Any]) -> tuple[int, Any]:
+    """Ask the gateway from a pod; status and body."""
+    body = json.dumps({"dataframe_records": flights, "params": {"output": "probability"}})
+    code = ASK.format(body=body, headers={"Host": place.host})
+    command = ("-n", place.namespace, "exec", "-i", "asker", "--", "python", "-")
+    status, answer = json.loads(place.api.kubectl(*command, stdin=code))
+    return status, answer
+
+
+def _features(place: Place, **changes: Any) -> Manifest:
+    feast = {
+        "repoUri": _at(place, REPOSITORY),
+        "featureService": "delays_v1",
+        "entityKeys": ["origin"],
+    }
+    return {"feast": {**feast, **changes}, "timeout": "500ms"}
+
+
+def test_a_server_looks_up_what_a_request_leaves_out(place: Place, trained: Manifest) -> None:
+    _write_weather(place, "weather")
+    place.apply(place.model_deployment(features=_features(place)))
+    place.is_champion(trained["status"]["version"], seconds=300)
+    place.pod("asker", {"image": DEMO, "command": ["sleep", "3600"]})
+    place.eventually(
+        "a pod can ask", lambda: (place.get("Pod", "asker") or {})["status"]["phase"] == "Running"
+    )
+
+    here, late, nowhere = ({**FLIGHT, "origin": each} for each in ("EWR", "LGA", "SFO"))
+    told = dict(zip(WEATHER, NOW, strict=True))
+    unknown = dict.fromkeys(WEATHER)
+    status, looked_up = _ask(place, here, late, nowhere)
+    assert status == 200, looked_up
+    status, given = _ask(place, here | told, late | unknown, nowhere | unknown)
+    assert status == 200, given
+    assert looked_up == given
+    assert given["predictions"][0] != _ask(place, here | unknown)[1]["predictions"][0]
+    assert _ask(place, FLIGHT) == (
+        422, {"error": "column 'origin' is missing: it names the entity of feature view 'weather'"}
+    )  # fmt: skip
+
+    place.api.delete("Pod", place.namespace, "redis", grace=0)
+    status, away = place.eventually(
+        "the view that is away is named", lambda: (found := _ask(place, here))[0] == 503 and found
+    )
+    assert "feature view 'weather'" in away["error"]
+    assert _ask(place, here | told)[0] == 200, "what needs no look-up is answered"
+    place.eventually("the pod is gone", lambda: place.get("Pod", "redis") is None)
+    place.pod("redis", REDIS)
+    _write_weather(place, "weather-again")
+    place.eventually("it is looked up again", lambda: _ask(place, here)[0] == 200, seconds=120)
+
+
+def test_features_that_do_not_fit_the_version_or_the_repository_reject_it(
+    place: Place, trained: Manifest
+) -> None:
+    wrong = {
+        "keys": ({"entityKeys": ["dest"]}, "`features.feast.entityKeys` must be origin"),
+        "service": (
+            {"featureService": "delays_v9"},
+            "`features.feast.featureService`: .*no feature service 'delays_v9'",
+        ),
+    }
+    for name, (changes, _) in wrong.items():
+        manifest = place.model_deployment(name, features=_features(place, **changes))
+        del manifest["spec"]["route"]
+        place.apply(merge(manifest, {"spec": {"model": {"championAlias": ""}}}))
+    for name, (_, said) in wrong.items():
+        obj = place.until(
+            "ModelDeployment", name, "it is rejected",
+            lambda each: bool(each.get("status", {}).get("rejected")), seconds=240,
+        )  # fmt: skip
+        (found,) = obj["status"]["rejected"]
+        assert found["reason"] == "FeaturesInvalid"
+        assert re.search(said, found["message"]), found
+
+
+def test_a_changed_service_is_refused(place: Place, trained: Manifest) -> None:
+    obj, version = trained, trained["status"]["version"]
     tags = place.world.registry.version(place.model, version)["tags"]
     assert tags["linnet.dev/feature-service"] == "delays_v1"
     assert tags["linnet.dev/feature-set-sha256"].startswith("sha256:")

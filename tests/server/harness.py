@@ -14,6 +14,7 @@ import uvloop
 from linnet_server.app import App
 from linnet_server.batching import Batcher, Predictions
 from linnet_server.counters import Counters
+from linnet_server.features import Features
 from linnet_server.manifests import Column
 from linnet_server.protocol import Connection, Limits, Site
 from linnet_server.shadow import Shadow
@@ -159,6 +160,7 @@ async def serving(
     limits: Limits | None = None,
     kind: str = "weighted",
     shadow_file: Path | None = None,
+    features: Features | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a model on a free port of this loop."""
     model = model or Stub()
@@ -176,6 +178,7 @@ async def serving(
             batcher=Batcher(model, executor),
             server_version="0",
             shadow=shadow,
+            features=features,
         )
         site = Site(
             kind=kind,

@@ -65,12 +65,17 @@ def as_of(frame: pd.DataFrame, table: pd.DataFrame, ttl: timedelta = TTL) -> pd.
     return found[names].where(fresh).reset_index(drop=True)
 
 
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a source; Feast's DuckDB cannot materialize times in nanoseconds."""
+    table.to_parquet(path, index=False, coerce_timestamps="us")
+
+
 def make_repository(
     folder: Path, table: pd.DataFrame, *, offline: str = "duckdb", **changes: Any
 ) -> str:
     """Write a repository with the services `delays_v1` and return its URI."""
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(folder / "weather.parquet", index=False)
+    write(table, folder / "weather.parquet")
     settings = {
         "project": "flights",
         "provider": "local",
@@ -131,7 +136,7 @@ def apply(
 
 def add_planes(folder: Path, planes: pd.DataFrame) -> None:
     """Apply a view of planes, which `plane_number` names, and a service of both views."""
-    planes.to_parquet(folder / "planes.parquet", index=False)
+    write(planes, folder / "planes.parquet")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource

@@ -18,6 +18,7 @@ JUST_NOW = NOW - timedelta(seconds=5)
         (ExitCode.FORMAT_NOT_ALLOWED, Reason.FORMAT_NOT_ALLOWED),
         (ExitCode.NOT_SERVABLE, Reason.NOT_SERVABLE),
         (ExitCode.ARTIFACT_MISSING, Reason.ARTIFACT_MISSING),
+        (ExitCode.FEATURES_INVALID, Reason.FEATURES_INVALID),
         (ExitCode.STORE_UNAVAILABLE, None),
         (ExitCode.REGISTRY_UNAVAILABLE, None),
         (ExitCode.CREDENTIALS_MISSING, None),

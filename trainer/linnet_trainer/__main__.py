@@ -32,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="linnet-trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="train as the spec says and write the result document")
-    parser.parse_args(arguments)
+    commands.add_parser("features", help="serve the features of a feature service to a server")
+    if parser.parse_args(arguments).command == "features":
+        from linnet_trainer import online
+
+        return int(online.main(os.environ))
     found: list[Tracker] = []
     _watch_for_termination(found)
     return int(run(os.environ, found))

@@ -39,6 +39,10 @@ ENV_INDEX = "JOB_COMPLETION_INDEX"
 ENV_STUDY_URL = "LINNET_STUDY_URL"
 """Where the study of a search over pods is: `grpc://<pod 0>:8092`, or a database."""
 STUDY_PORT = 8092
+ENV_FEATURES = "LINNET_FEATURES"
+"""For `linnet-trainer features`: `{repoUri, featureService, entityKeys, port, timeoutSeconds}`."""
+PATH_FEATURES = "/features"
+"""GET: the feature set. POST `{"keys": {name: values}}`: `{"columns": {name: values}}`."""
 
 TAG_NAMESPACE = "linnet.dev/namespace"
 TAG_NAME = "linnet.dev/name"
@@ -87,6 +91,14 @@ class Exit(IntEnum):
     RETRY = 1
     ERROR = 2
     TERMINATED = 143
+
+
+class FeaturesExit(IntEnum):
+    """How `linnet-trainer features` ends: numbers of the server's contract, whose pod it is in."""
+
+    OK = 0
+    INVALID = 14
+    UNAVAILABLE = 20
 
 
 class Stage(StrEnum):

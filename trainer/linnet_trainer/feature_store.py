@@ -48,6 +48,8 @@ class Store:
     features: FeatureSet
     types: Mapping[str, pa.DataType]
     """What an online store keeps of each feature."""
+    key_types: Mapping[str, pa.DataType]
+    """What each entity key is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,19 +219,21 @@ def open_joined(given: FeastSource, source: tables.Source) -> Joined:
     return joined
 
 
-def open_store(given: FeastSource) -> Store:
-    """Open a repository and find its service.
+def open_store(given: FeastSource, *, online: bool = False) -> Store:
+    """Open a repository and find its service, for trainings or for its `online` values.
 
     Raises:
         Refusal: there is no repository, it cannot be read, or it has no such service.
         Unavailable: its registry does not answer or refuses the credentials.
     """
-    raw = _read_config(given.repo)
+    raw = _read_config(given)
+    if online:
+        raw["registry"] = _kept(raw.get("registry"))
     # Feast reads its registry by the plain client, which has a variable of its own for this.
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
         os.environ.setdefault("FEAST_S3_ENDPOINT_URL", endpoint)
     feast = _import()
-    with _opening(given.repo):
+    with _opening(given):
         config = feast.RepoConfig(**raw)
         config.repo_path = _folder(given.repo)
         store = feast.FeatureStore(config=config, repo_path=str(config.repo_path))
@@ -237,11 +241,11 @@ def open_store(given: FeastSource) -> Store:
     if given.service not in services:
         raise Refusal(Reason.INVALID_DATA, _unknown_service(given, sorted(services)))
     service = services[given.service]
-    with _opening(given.repo):
-        features, types = _feature_set(store, service, given)
-    if config.offline_store.type == "duckdb":
+    with _opening(given):
+        features, types, key_types = _feature_set(store, service, given)
+    if config.offline_store.type == "duckdb" and not online:
         _set_backend()
-    return Store(feast=store, service=service, features=features, types=types)
+    return Store(feast=store, service=service, features=features, types=types, key_types=key_types)
 
 
 def _import() -> Any:
@@ -252,25 +256,26 @@ def _import() -> Any:
     except ImportError as error:
         raise Refusal(
             Reason.TRAINER_FAILED,
-            f"`data.feast` needs the image trainer-feast, and this one has no Feast ({error}): "
+            f"Feast needs the image trainer-feast, and this one has no Feast ({error}): "
             "leave `template.image` out, or take one that has the extra `feast`",
         ) from error
     return feast
 
 
-def _read_config(repo: str) -> dict[str, Any]:
+def _read_config(given: FeastSource) -> dict[str, Any]:
     """Read `feature_store.yaml`, its variables and relative paths filled in."""
-    source = tables.Source(uri=f"{repo.rstrip('/')}/{CONFIG}", field=REPO)
+    repo, field = given.repo, given.repo_field
+    source = tables.Source(uri=f"{repo.rstrip('/')}/{CONFIG}", field=field)
     scheme, _, path = source.uri.partition("://")
     path = f"{contract.PVC_DIR}/{path}" if scheme == "pvc" else path
-    with tables.reading(source), tables.make_filesystem(scheme, REPO).open(path, "r") as file:
+    with tables.reading(source), tables.make_filesystem(scheme, field).open(path, "r") as file:
         text = file.read()
     try:
         raw = yaml.safe_load(os.path.expandvars(text))
     except yaml.YAMLError as error:
-        raise _refusal(REPO, f"{source.uri} is no YAML: {error}") from error
+        raise _refusal(field, f"{source.uri} is no YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise _refusal(REPO, f"{source.uri} holds no settings of Feast")
+        raise _refusal(field, f"{source.uri} holds no settings of Feast")
     if scheme not in ("file", "pvc"):
         raw["registry"] = _absolute(raw.get("registry"), repo)
     return raw
@@ -285,6 +290,12 @@ def _absolute(registry: Any, repo: str) -> Any:
     return registry
 
 
+def _kept(registry: Any) -> Any:
+    """The registry's settings with which it is read once and never again."""
+    settings = registry if isinstance(registry, dict) else {"path": registry}
+    return settings | {"cache_ttl_seconds": 0}
+
+
 def _folder(repo: str) -> Path:
     """Where relative paths of the repository start."""
     scheme, _, path = repo.partition("://")
@@ -295,24 +306,28 @@ def _folder(repo: str) -> Path:
 
 def _feature_set(
     store: Any, service: Any, given: FeastSource
-) -> tuple[FeatureSet, dict[str, pa.DataType]]:
+) -> tuple[FeatureSet, dict[str, pa.DataType], dict[str, pa.DataType]]:
     from feast.type_map import feast_value_type_to_pa
 
     views = {view.name: view for view in store.list_feature_views()}
     found: list[View] = []
     types: dict[str, pa.DataType] = {}
+    key_types: dict[str, pa.DataType] = {}
     for projection in service.feature_view_projections:
         if projection.name not in views:
             raise _refusal(
-                SERVICE,
+                given.service_field,
                 f"'{projection.name}' of '{given.service}' is no plain feature view: what is "
                 "computed on demand is not supported, compute it in the pipeline",
             )
         view = views[projection.name]
-        found.append(_view(view, projection))
+        found.append(_view(view, projection, given.service_field))
         kinds = {each.name: each.dtype.to_value_type() for each in view.features}
         for each in projection.features:
             types[each.name] = feast_value_type_to_pa(kinds[each.name])
+        for each in view.entity_columns:
+            key = projection.join_key_map.get(each.name, each.name)
+            key_types[key] = feast_value_type_to_pa(each.dtype.to_value_type())
     features = FeatureSet(
         project=store.project,
         repo=given.repo,
@@ -323,18 +338,18 @@ def _feature_set(
     names = [name for view in found for name in view.names]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise _refusal(
-            SERVICE,
+            given.service_field,
             f"'{given.service}' has two features of the name '{twice}': rename one of them",
         )
-    return features, types
+    return features, types, key_types
 
 
-def _view(view: Any, projection: Any) -> View:
+def _view(view: Any, projection: Any, spec_field: str) -> View:
     known = {each.name: each for each in view.features}
     for each in projection.features:
         if each.name not in known:
             raise _refusal(
-                SERVICE,
+                spec_field,
                 f"the service uses the feature '{view.name}:{each.name}', which the view no longer "
                 "has: apply the service anew under a new name",
             )
@@ -407,10 +422,11 @@ def _rebatched(frames: Iterator[pd.DataFrame], rows: int) -> Iterator[pd.DataFra
 
 
 @contextmanager
-def _opening(repo: str) -> Iterator[None]:
+def _opening(given: FeastSource) -> Iterator[None]:
     """Turn what Feast raises while its repository is opened into `Refusal` or `Unavailable`."""
-    source = tables.Source(uri=repo, field=REPO)
-    with _told(REPO, f"the repository {repo} cannot be opened"), tables.reading(source):
+    source = tables.Source(uri=given.repo, field=given.repo_field)
+    message = f"the repository {given.repo} cannot be opened"
+    with _told(given.repo_field, message), tables.reading(source):
         yield
 
 
@@ -456,7 +472,9 @@ def _keyless(key: str, view: View, entities: tables.Opened) -> str:
 def _unknown_service(given: FeastSource, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(given.service, names, n=3) or list(names)[:10]
     known = f"it has {', '.join(near)}" if near else "it has none: run `feast apply`"
-    return f"`{SERVICE}`: {given.repo} has no feature service '{given.service}'; {known}"
+    return (
+        f"`{given.service_field}`: {given.repo} has no feature service '{given.service}'; {known}"
+    )
 
 
 def _refusal(spec_field: str, message: str) -> Refusal:

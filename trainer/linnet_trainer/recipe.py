@@ -71,6 +71,18 @@ class FeastSource:
     repo: str
     """URI of the folder with `feature_store.yaml`."""
     service: str
+    field: str = "data.feast"
+    """The object of the spec that names both, for messages."""
+
+    @property
+    def repo_field(self) -> str:
+        """The field that names the repository."""
+        return f"{self.field}.repoUri"
+
+    @property
+    def service_field(self) -> str:
+        """The field that names the service."""
+        return f"{self.field}.featureService"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,8 +224,17 @@ class FeastServing(Model):
 class Features(Model):
     """Features that are looked up while serving."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.feast)", "features must have `feast`"),
+        Rule(
+            "!has(self.timeout) || (duration(self.timeout) >= duration('1ms') && "
+            "duration(self.timeout) <= duration('30s'))",
+            "features.timeout must be between 1ms and 30s",
+        ),
+    )
+
     feast: FeastServing | None = None
-    """Features from Feast."""
+    """Features from Feast: a sidecar of each server looks up what a request leaves out."""
     timeout: Duration = "50ms"
     """How long a look-up may take; then the answer is 503 and names the view."""
 
@@ -740,8 +749,8 @@ class ModelDeploymentSpec(Model):
     runs."""
     server: Server = Server()
     """The pods that serve."""
-    features: Annotated[Features | None, Issue(4)] = None
-    """Features that are looked up while serving."""
+    features: Features | None = None
+    """Features that are looked up while serving; a change makes a new revision."""
     prediction_log: Annotated[PredictionLog | None, Issue(5)] = None
     """The log of requests, answers and labels."""
     strategy: Strategy = Strategy()

@@ -117,6 +117,7 @@ class Reason(StrEnum):
     CRASH_LOOP = "CrashLoop"
     FORMAT_NOT_ALLOWED = "FormatNotAllowed"
     ARTIFACT_MISSING = "ArtifactMissing"
+    FEATURES_INVALID = "FeaturesInvalid"
     OBJECTIVE_MISSED = "ObjectiveMissed"
 
     # DriftPolicy
@@ -279,6 +280,7 @@ MEANING: Final[dict[Reason, str]] = {
     R.SELF_CHECK_FAILED: "The loaded model does not give the answers that were stored with it. Train with the library versions of the server.",
     R.CRASH_LOOP: "The server crashed again and again before it had traffic. Look at the pod's log.",
     R.FORMAT_NOT_ALLOWED: "The version exists only in forms that `model.allowFormats` does not list. Add the form, or register the model in another.",
+    R.FEATURES_INVALID: "`features.feast` does not fit the repository or the version. Correct the field that the message names.",
     R.ARTIFACT_MISSING: "The store has no artifact under the version's address. Register the model again.",
     R.OBJECTIVE_MISSED: "The candidate broke an `objective`, which does not depend on the champion; it was rolled back. Register a better version.",
     R.MONITORING: "Data arrive and are judged on time. Nothing to do.",
@@ -349,7 +351,7 @@ _REFUSALS: Final = (
 REJECTIONS: Final = (
     R.REGRESSION, R.CANDIDATE_UNHEALTHY, R.ABORTED, R.UNDONE, R.PROVENANCE_MISMATCH, R.LOAD_FAILED,
     R.SELF_CHECK_FAILED, R.CRASH_LOOP, R.FORMAT_NOT_ALLOWED, R.NOT_SERVABLE, R.ARTIFACT_MISSING,
-    R.OBJECTIVE_MISSED, R.SAME_CONTENT_AS_REJECTED,
+    R.FEATURES_INVALID, R.OBJECTIVE_MISSED, R.SAME_CONTENT_AS_REJECTED,
 )  # fmt: skip
 """Why a revision is rejected or rolled back, in `status.rejected` and `status.decision`."""
 

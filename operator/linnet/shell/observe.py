@@ -310,6 +310,7 @@ async def model_deployment(key: Key, world: World) -> rollout.Observation | None
         identity=settings.identity,
         settings=rollout.Settings(
             server_image=settings.server_image,
+            feast_image=settings.feast_image,
             image_pull_policy=settings.image_pull_policy,
             pod_environment=_pod_environment(settings),
         ),
@@ -387,13 +388,15 @@ def _revisions(
 
 def _server_pod(pod: Manifest) -> rollout.PodView:
     meta, status = pod["metadata"], pod.get("status") or {}
-    fetch: Manifest = next(iter(status.get("initContainerStatuses") or ()), {})
     server: Manifest = next(iter(status.get("containerStatuses") or ()), {})
-    fetch_end, server_end = _last_end(fetch), _last_end(server)
+    server_end = _last_end(server)
+    # What is there before the server: its model, and the features beside it.
+    before: Sequence[Manifest] = status.get("initContainerStatuses") or ()
+    fetch_end = next((end for each in before if (end := _last_end(each)).get("exitCode")), {})
     ready = _condition(status, "Ready", "True")
     unready = _condition(status, "Ready", "False")
     unscheduled = _condition(status, "PodScheduled", "False") or {}
-    waiting = _waiting(fetch) or _waiting(server) or {}
+    waiting = next((found for each in (*before, server) if (found := _waiting(each))), {})
     return rollout.PodView(
         uid=meta["uid"],
         name=meta["name"],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linnet_server import contract
+from linnet_trainer import contract as trainer
 
 from linnet.api import labels
 from linnet.api.model_deployment import Autoscaling, ModelDeploymentSpec, Route
@@ -20,6 +22,11 @@ Manifest = Mapping[str, Any]
 
 MODEL_VOLUME = "model"
 SHADOW_VOLUME = "shadow-target"
+FEATURE_RESOURCES: Manifest = {
+    "requests": {"cpu": "50m", "memory": "320Mi"},
+    "limits": {"memory": "768Mi"},
+}
+"""Feast alone takes 200 MiB."""
 GRACE_BEYOND_DRAIN = 20
 DEFAULT_RESOURCES: Manifest = {
     "requests": {"cpu": "100m", "memory": "256Mi"},
@@ -68,6 +75,8 @@ def _user_part(spec: ModelDeploymentSpec) -> Manifest:
     part["allowFormats"] = sorted(spec.model.allow_formats)
     part["provenance"] = str(spec.model.provenance)
     part["credentials"] = spec.credentials_secret_name
+    if spec.features is not None:
+        part["features"] = spec.features.model_dump(mode="json", by_alias=True, exclude_none=True)
     return part
 
 
@@ -109,6 +118,7 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
         contract.ENV_DRAIN_TIMEOUT: spec.server.drain_timeout,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        **_features_environment(spec),
     }
     fetch = {
         "name": "fetch",
@@ -156,7 +166,7 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
         "spec": {
             **pods.scheduling(template),
             "terminationGracePeriodSeconds": math.ceil(drain.total_seconds()) + GRACE_BEYOND_DRAIN,
-            "initContainers": [fetch],
+            "initContainers": [fetch, *_feature_sidecars(seen)],
             "containers": [serve],
             "volumes": [
                 {"name": MODEL_VOLUME, "emptyDir": {}},
@@ -167,9 +177,63 @@ def make_pod_template(seen: Observation, version: VersionView, *, revision: str)
                 },
                 pods.credential_volume(spec.credentials_secret_name),
                 *pods.common_volumes(template),
+                *pods.claim_volumes(_claims(spec)),
             ],
         },
     }
+
+
+def _feature_sidecars(seen: Observation) -> list[Manifest]:
+    """What looks features up for the server: it starts before it and ends after it."""
+    spec, settings = seen.spec, seen.settings
+    if spec.features is None or spec.features.feast is None:
+        return []
+    told = {
+        **spec.features.feast.model_dump(mode="json", by_alias=True),
+        "port": labels.PORT_FEATURES,
+        "timeoutSeconds": parse_duration(spec.features.timeout).total_seconds(),
+    }
+    variables = {
+        **settings.pod_environment,
+        trainer.ENV_FEATURES: json.dumps(told, sort_keys=True),
+        "OMP_NUM_THREADS": "1",
+    }
+    template = spec.server.template
+    return [
+        {
+            "name": "features",
+            "image": settings.feast_image,
+            "imagePullPolicy": settings.image_pull_policy,
+            "args": ["features"],
+            "restartPolicy": "Always",
+            "env": pods.environment(variables, template),
+            "envFrom": pods.environment_sources(spec.credentials_secret_name, template),
+            "resources": FEATURE_RESOURCES,
+            "volumeMounts": [
+                *pods.credential_mounts(),
+                *pods.common_mounts(template),
+                *pods.claim_mounts(_claims(spec), trainer.PVC_DIR),
+            ],
+            **pods.container_rest(),
+        }
+    ]
+
+
+def _features_environment(spec: ModelDeploymentSpec) -> dict[str, str]:
+    if spec.features is None or spec.features.feast is None:
+        return {}
+    return {
+        contract.ENV_FEATURES_URL: (
+            f"http://127.0.0.1:{labels.PORT_FEATURES}{trainer.PATH_FEATURES}"
+        ),
+        contract.ENV_FEATURES_TIMEOUT: spec.features.timeout,
+    }
+
+
+def _claims(spec: ModelDeploymentSpec) -> dict[str, str]:
+    """The claim of a feature repository on a volume."""
+    feast = spec.features.feast if spec.features is not None else None
+    return pods.claims_of([feast.repo_uri] if feast is not None else [])
 
 
 def _resources(template: PodTemplate) -> Manifest:

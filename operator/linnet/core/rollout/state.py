@@ -55,6 +55,8 @@ class Settings:
     """What the operator's settings contribute to what a revision looks like."""
 
     server_image: str
+    feast_image: str
+    """Of the sidecar that looks features up."""
     image_pull_policy: str
     pod_environment: Mapping[str, str]
     """Variables of every pod that talks to the registry or a store."""
