@@ -48,7 +48,7 @@ verify() { python dev/generate.py --check && python dev/rbac.py --check; }
 
 needs_cluster=0
 for stage in "${stages[@]}"; do
-  case $stage in cluster | faults | e2e | prometheus | autoscaling | extras | llm | soak) needs_cluster=1 ;; esac
+  case $stage in cluster | faults | e2e | prometheus | autoscaling | extras | gallery | llm | soak) needs_cluster=1 ;; esac
 done
 if [ $needs_cluster = 1 ]; then
   run "cluster up" cluster_up && run images images || { printf '%s\n' "${report[@]}"; exit 1; }
@@ -96,9 +96,10 @@ for stage in "${stages[@]}"; do
       run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast redis &&
         run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py tests/e2e/feast.py
       ;;
+    gallery) run gallery python -m pytest -q tests/e2e/gallery.py ;;
     llm) run llm python -m pytest -q tests/trainer/language_models.py tests/e2e/llm.py ;;
     soak) PYTHONPATH=tests run soak python -m tests.soak ${ROLLOUTS:+--rollouts "$ROLLOUTS"} ;;
-    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, extras, llm, soak" >&2; exit 2 ;;
+    *) echo "no stage '$stage': check, verify, pods, statistics, cluster, faults, e2e, prometheus, autoscaling, extras, gallery, llm, soak" >&2; exit 2 ;;
   esac
 done
 

@@ -12,11 +12,9 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
-from .world import DEMO, ROOT, Manifest, Place, World, merge, says
+from .world import DEMO, EXAMPLES, ROOT, Manifest, Place, World, merge, says
 
-EXAMPLES = ROOT / "examples"
 IMAGE = "localhost/linnet/trainer-feast:dev"
 RESOURCES = {
     "requests": {"cpu": "100m", "memory": "512Mi"},
@@ -35,7 +33,6 @@ link.request("POST", "/invocations", {body!r}, {headers!r})
 answer = link.getresponse()
 print(json.dumps([answer.status, json.loads(answer.read())]))
 """
-FLIGHTS, REPOSITORY = "s3://data/flights", "s3://data/feast"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,7 @@ def place(world: World) -> Place:
         }
     )
     script = EXAMPLES / "demo" / "load_flights.py"
-    place.run_script("flights", script, f"--target={_at(place, FLIGHTS)}", "--months=1-3")
+    place.run_script("flights", script, f"--target={_flights(place)}", "--months=1-3")
     _apply(place, "apply-v1", "--materialize")
     return place
 
@@ -60,39 +57,39 @@ def place(world: World) -> Place:
 @pytest.fixture(scope="module")
 def trained(place: Place) -> Manifest:
     """Given a version that was trained on these features."""
-    place.apply(_job(place, "first"))
+    _train(place, "first")
     return place.is_complete("first", seconds=480)
 
 
-def _at(place: Place, uri: str) -> str:
-    return uri.replace("s3://data", place.world.store)
+def _flights(place: Place) -> str:
+    return f"{place.world.store}/flights"
+
+
+def _repository(place: Place) -> str:
+    return f"{place.world.store}/feast"
 
 
 def _apply(place: Place, pod: str, *arguments: str) -> None:
     """Apply the example's definitions, as a team would by `feast apply`."""
     where = [
-        f"--flights={_at(place, FLIGHTS)}",
-        f"--repository={_at(place, REPOSITORY)}",
+        f"--flights={_flights(place)}",
+        f"--repository={_repository(place)}",
         f"--redis=redis.{place.namespace}.svc:6379",
     ]
     script = EXAMPLES / "feast" / "apply.py"
     place.run_script(pod, script, *where, *arguments, image=IMAGE, seconds=300)
 
 
-def _job(place: Place, name: str, **changes: Any) -> Manifest:
-    """The example, on this run's store, with changes."""
-    text = (EXAMPLES / "training" / "60-feast.yaml").read_text(encoding="utf-8")
-    for uri in (FLIGHTS, REPOSITORY):
-        text = text.replace(uri, _at(place, uri))
-    job = merge(yaml.safe_load(text), {"spec": {"model": {"name": place.model}}})
-    job["metadata"] = {"name": name, "namespace": place.namespace}
-    return merge(job, {"spec": {"template": {"resources": RESOURCES}, **changes}})
+def _train(place: Place, name: str, **changes: Any) -> None:
+    """Apply the example, with changes."""
+    path = "training/60-feast.yaml"
+    place.apply_example(path, name=name, template={"resources": RESOURCES}, **changes)
 
 
 def _write_weather(place: Place, pod: str) -> None:
     """Write what is observed now at one airport, and at another half a day ago."""
     script = ROOT / "tests" / "e2e" / "weather_now.py"
-    told = (_at(place, REPOSITORY), "EWR=0.1", "LGA=12")
+    told = (_repository(place), "EWR=0.1", "LGA=12")
     place.run_script(pod, script, *told, image=IMAGE, seconds=300)
 
 
@@ -107,7 +104,7 @@ def _ask(place: Place, *flights: dict[str, Any]) -> tuple[int, Any]:
 
 def _features(place: Place, **changes: Any) -> Manifest:
     feast = {
-        "repoUri": _at(place, REPOSITORY),
+        "repoUri": _repository(place),
         "featureService": "delays_v1",
         "entityKeys": ["origin"],
     }
@@ -187,7 +184,7 @@ def test_a_changed_service_is_refused(place: Place, trained: Manifest) -> None:
 
     place.set_alias("champion", version)
     _apply(place, "apply-changed", "--ttl-hours=2")
-    place.apply(_job(place, "changed"))
+    _train(place, "changed")
     obj = place.has_failed(
         "changed", "GateRefused", "feature service 'delays_v1' changed under its name since "
         f"version {version}: `ttlSeconds` of view 'weather' is 7200.0, was 10800.0", seconds=480,
@@ -224,13 +221,11 @@ def test_what_does_not_fit_ends_with_the_field_and_what_to_do(place: Place) -> N
             ("`data.timestamp`: 1 of 1000 rows have no value in 'sched_dep'",),
         ),
     }
-    place.run_script(
-        "entities", ROOT / "tests" / "e2e" / "entities.py", _at(place, FLIGHTS), tables
-    )
+    place.run_script("entities", ROOT / "tests" / "e2e" / "entities.py", _flights(place), tables)
     names = list(refused)
     for start in range(0, len(names), TOGETHER):
         some = names[start : start + TOGETHER]
         for name in some:
-            place.apply(_job(place, name, data=refused[name][0]))
+            _train(place, name, data=refused[name][0])
         for name in some:
             place.has_failed(name, "InvalidData", *refused[name][1], seconds=360)

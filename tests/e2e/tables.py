@@ -9,7 +9,6 @@ import sys
 import fsspec
 import numpy as np
 import pandas as pd
-from sklearn import datasets
 
 DAYS, ROWS_A_DAY = 60, 50
 
@@ -64,12 +63,7 @@ def main(root: str) -> None:
     }
     good = make()
     extra = good.assign(x6=np.random.default_rng(1).normal(size=len(good)).round(6))
-    patients = datasets.load_diabetes(as_frame=True, scaled=False)
-    wine = datasets.load_wine(as_frame=True)
     tables = {
-        # Public data that scikit-learn ships, as `examples/training` loads it.
-        "diabetes.parquet": patients.data.assign(progression=patients.target),
-        "wine.parquet": wine.data.assign(cultivar=wine.target.map(lambda code: f"grower {code}")),
         "good.parquet": good,
         "extra.parquet": extra,
         "good.csv": good,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import yaml
-
 from .stage import beside
-from .world import ROOT, Place, World, merge, says
+from .world import EXAMPLES, World, says
 
-EXAMPLES = ROOT / "examples"
-FLIGHTS = "s3://data/flights"
 REFUSED = {
     "documented": "CheckFailed",
     "fairness": "AboveLimit",
@@ -22,27 +18,14 @@ REFUSED = {
 TOGETHER = 2
 
 
-def _flights(place: Place) -> str:
-    return f"{place.world.store}/flights"
-
-
-def _apply(place: Place, path: str) -> str:
-    """Apply an example to this run's flights and model; return the object's name."""
-    text = (EXAMPLES / path).read_text(encoding="utf-8").replace(FLIGHTS, _flights(place))
-    manifest = merge(yaml.safe_load(text), {"spec": {"model": {"name": place.model}}})
-    manifest["metadata"]["namespace"] = place.namespace
-    place.apply(manifest)
-    return str(manifest["metadata"]["name"])
-
-
 @beside
 def test_each_example_of_a_gate_is_refused_for_its_reason(world: World) -> None:
     place = world.place("examples")
     script = EXAMPLES / "demo" / "load_flights.py"
-    place.run_script("flights", script, f"--target={_flights(place)}", "--months=1-3")
+    place.run_script("flights", script, f"--target={world.store}/flights", "--months=1-3")
 
     with world.trainers:
-        name = _apply(place, "gates/waived.yaml")
+        name = place.apply_example("gates/waived.yaml")
         champion = place.is_complete(name)["status"]["version"]
     place.set_alias("champion", champion)
 
@@ -50,7 +33,7 @@ def test_each_example_of_a_gate_is_refused_for_its_reason(world: World) -> None:
     for first in range(0, len(examples), TOGETHER):
         some = examples[first : first + TOGETHER]
         with world.trainers:
-            names = [_apply(place, f"gates/{each}.yaml") for each in some]
+            names = [place.apply_example(f"gates/{each}.yaml") for each in some]
             for name, each in zip(names, some, strict=True):
                 obj = place.has_failed(name, "GateRefused")
                 assert says(obj, "Registered", "False", REFUSED[each]), place.explain()

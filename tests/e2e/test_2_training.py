@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from .stage import beside
-from .world import Place, World, condition, says
+from .world import EXAMPLES, Place, World, condition, says
 
 
 def _trained(place: Place, name: str, **changes: Any) -> str:
@@ -58,32 +58,20 @@ def test_tables_and_holdouts_each_give_one_version_and_move_the_alias(world: Wor
 
 
 @beside
-def test_numbers_and_three_classes_are_learned_from_public_tables(world: World) -> None:
+def test_numbers_classes_and_groups_are_learned_from_public_tables(world: World) -> None:
     place = world.place("tasks")
-    rows = {"timestamp": None, "groups": None}
-    r2 = {"name": "good-enough", "metric": "r2", "minimum": "0.30"}
-    auc = {"name": "good-enough", "metric": "roc_auc_ovr", "minimum": "0.95"}
-    jobs: dict[str, dict[str, Any]] = {
-        "number": {
-            "task": "Regression",
-            "data": {
-                **rows, "target": "progression", "table": {"uri": world.table("diabetes.parquet")}
-            },
-            "pipeline": {"estimator": {"class": "Ridge"}},
-            "validation": {"holdout": {"by": "Random", "fraction": "0.3"}},
-            "gates": [r2],
-        },
-        "classes": {
-            "data": {**rows, "target": "cultivar", "table": {"uri": world.table("wine.parquet")}},
-            "validation": {"holdout": {"by": "Random", "fraction": "0.4"}},
-            "gates": [auc],
-        },
-    }  # fmt: skip
-    for name, changes in jobs.items():
+    script = EXAMPLES / "training" / "load_tables.py"
+    place.run_script("tables", script, f"--target={world.store}/public")
+    examples = {
+        "20-regression": "r2",
+        "30-classes": "roc_auc_ovr",
+        "50-clusters": "relative_validity",
+    }
+    for path, metric in examples.items():
         with world.trainers:
-            place.train(name, model={"name": f"{place.model}-{name}"}, **changes)
+            name = place.apply_example(f"training/{path}.yaml", model=f"{place.model}-{path}")
             obj = place.is_complete(name)
-        assert obj["status"]["metrics"][0]["name"] == changes["gates"][0]["metric"]
+        assert obj["status"]["metrics"][0]["name"] == metric
         assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
 
 

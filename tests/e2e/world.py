@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import definitions
+import yaml
 
 from .api import Api, Diary, Manifest, Refused, path
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 OPERATOR = "linnet-system"
 POLL = "LINNET_REGISTRY_POLL"
 """By default a new version is seen within a minute: too long for dozens of them."""
@@ -570,6 +572,17 @@ class Place:
     def train(self, name: str, **changes: Any) -> Manifest:
         """Apply a TrainingJob."""
         return self.apply(self.training_job(name, **changes))
+
+    def apply_example(self, path: str, *, name: str = "", model: str = "", **changes: Any) -> str:
+        """Apply a file of examples/ to this run's store and this place's model; the job's name."""
+        text = (EXAMPLES / path).read_text(encoding="utf-8")
+        *others, job = yaml.safe_load_all(text.replace("s3://data/", f"{self.world.store}/"))
+        job = merge(job, {"spec": {"model": {"name": model or self.model}, **changes}})
+        job["metadata"]["name"] = name or job["metadata"]["name"]
+        for manifest in (*others, job):
+            manifest["metadata"]["namespace"] = self.namespace
+            self.apply(manifest)
+        return str(job["metadata"]["name"])
 
     def patch(self, kind: str, name: str, spec: Manifest) -> Manifest:
         """Change fields of an object's spec."""
