@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+POLL_SECONDS = 0.05
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -55,6 +57,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
         text=True,
     )
     assert process.stderr is not None
+    watching = threading.Thread(target=_watch, args=(process.pid, found), daemon=True)
+    watching.start()
     for line in process.stderr:
         seconds = time.monotonic() - begun
         found.lines.append((seconds, line.rstrip()))
@@ -63,11 +67,29 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
     _, status, usage = os.wait4(process.pid, 0)
     found.seconds = time.monotonic() - begun
     found.code = process.returncode = os.waitstatus_to_exitcode(status)
-    found.cpu, found.peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    found.cpu = usage.ru_utime + usage.ru_stime
+    watching.join()
     if found.code:
         told = [line for _, line in found.lines[-20:]]
         raise RuntimeError("\n".join([f"{arguments} ended with {found.code}", *told]))
     return found
+
+
+def _watch(process: int, found: Watched) -> None:
+    """Read the peak of memory until the process has ended.
+
+    Not `ru_maxrss`: it outlives `exec`, so a child tells its parent's peak where that is more.
+    """
+    while True:
+        try:
+            told = Path(f"/proc/{process}/status").read_text()
+        except OSError:
+            return
+        peak = re.search(r"VmHWM:\s+(\d+) kB", told)
+        if peak is None:
+            return  # It has ended, and nobody has waited for it yet.
+        found.peak = int(peak[1]) / 1024
+        time.sleep(POLL_SECONDS)
 
 
 def run_beside(
