@@ -141,6 +141,7 @@ MOUNT = "mountPath must not lie in '/etc/linnet' or '/var/run/linnet'"
 MOUNT_FORM = "mountPath must be an absolute path without '//', '.' and '..'"
 STEP = "a step must have exactly one of `shadow`, `weight`, `cohort`"
 STICKY = "`sticky` belongs to a step with a weight below 100"
+FEATURES = {"feast": {"repoUri": "s3://a", "featureService": "f", "entityKeys": ["a"]}}
 LAST_HOLD = "`hold` of the step with weight 100 takes only `minDuration`"
 SHADOW_FIRST = "`shadow` and `cohort` steps must come before the first weight"
 ASCEND = "weights must strictly ascend"
@@ -724,6 +725,12 @@ DEPLOYMENT = [
         {"spec.strategy.holdback": {"percent": 5, "duration": "1h"}},
         ROUTE | {"spec.strategy.holdback": {"percent": 5, "duration": "1h"}},
     ),
+    deployment("features must have `feast`", {"spec.features": {}}, {"spec.features": FEATURES}),
+    deployment(
+        "features.timeout must be between 1ms and 30s",
+        {"spec.features": FEATURES | {"timeout": "31s"}},
+        {"spec.features": FEATURES | {"timeout": "30s"}},
+    ),
     deployment(NEED_LOG, metric(labelledOutcome={}), PREDICTION_LOG | metric(labelledOutcome={})),
     deployment(
         NEED_SHADOW,
@@ -1253,8 +1260,8 @@ FORMS = (
     _form(
         MDEP,
         "spec.features",
-        refused=({"feast": {"repoUri": "s3://a", "featureService": "f", "entityKeys": []}},),
-        accepted=({"feast": {"repoUri": "s3://a", "featureService": "f", "entityKeys": ["a"]}},),
+        refused=({"feast": FEATURES["feast"] | {"entityKeys": []}},),
+        accepted=(FEATURES,),
     ),
     _form(
         DRIFT, "spec.modelDeploymentRef.name", refused=("Delays", "a" * 41), accepted=("a" * 40,)

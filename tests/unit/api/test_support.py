@@ -45,7 +45,6 @@ LATER: dict[str, list[tuple[str, Json]]] = {
     "ModelDeployment": [
         ("spec.model.allowFormats 'Pickle'", {"model": {"allowFormats": ["Skops", "Pickle"]}}),
         ("spec.server.workers", {"server": {"workers": 2}}),
-        ("spec.features", {"features": {}}),
         ("spec.predictionLog", {"predictionLog": {"uri": "s3://a"}}),
         *(
             (f"spec.analysis.metrics[0].{kind}", {"analysis": {"metrics": [{"name": "a", kind: value}]}})
