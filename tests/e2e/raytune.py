@@ -39,13 +39,19 @@ def _has_searched(place: Place, name: str) -> Manifest:
     found = obj["status"]["search"]
     assert (found["completed"], found["running"], found["of"]) == (6, 0, 6), place.explain()
     assert {each["name"] for each in found["best"]["parameters"]} == {"C", "fit_intercept"}
+    assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
+    return obj
+
+
+def _has_run_for_each(place: Place, obj: Manifest) -> None:
+    """Every trial is a nested run, and no more than one pod was needed."""
+    found, name = obj["status"]["search"], obj["metadata"]["name"]
     assert len(place.trainer_pods(name)) == 1, "trials side by side are no pods"
     parent = f"tags.`mlflow.parentRunId` = '{obj['status']['run']['id']}'"
     body = {"experiment_ids": [obj["status"]["run"]["experimentID"]], "filter": parent}
     nested = place.world.registry.call("POST", "runs/search", body)["runs"]
     names = sorted(each["info"]["run_name"] for each in nested)
     assert len(names) == 6 + found["failed"], names
-    return obj
 
 
 def _head(place: Place) -> None:
@@ -86,10 +92,9 @@ def _head(place: Place) -> None:
 def test_a_search_on_ray_inside_the_pod(world: World) -> None:
     place = world.place("ray-local")
     _search(place, "local", "local")
-    obj = _has_searched(place, "local")
+    _has_run_for_each(place, _has_searched(place, "local"))
     (pod,) = place.trainer_pods("local")
     assert pod["spec"]["containers"][0]["image"] == IMAGE
-    assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
 
 
 @beside
@@ -98,5 +103,22 @@ def test_a_search_on_a_ray_cluster(world: World) -> None:
     address = f"head.{place.namespace}.svc:6379"
     _head(place)
     _search(place, "there", address)
-    obj = _has_searched(place, "there")
-    assert says(obj, "Registered", "True", "VersionCreated"), place.explain()
+    _has_run_for_each(place, _has_searched(place, "there"))
+
+
+@beside
+def test_a_ray_cluster_that_is_lost_in_the_middle_loses_no_finished_trial(world: World) -> None:
+    place = world.place("ray-lost")
+    _head(place)
+    _search(place, "lost", f"head.{place.namespace}.svc:6379", backoffLimit=6)
+    place.until(
+        "TrainingJob", "lost", "two trials are done",
+        lambda obj: (obj.get("status", {}).get("search") or {}).get("completed", 0) >= 2,
+        seconds=480,
+    )  # fmt: skip
+    place.api.delete("Pod", place.namespace, "head", grace=0)
+    place.eventually("the head is gone", lambda: place.get("Pod", "head") is None)
+    _head(place)
+    _has_searched(place, "lost")
+    versions = [each["version"] for each in place.world.registry.versions(place.model)]
+    assert versions == ["1"], "a search that begins again registers once"
