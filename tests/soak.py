@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import random
 import re
 import sys
@@ -26,6 +27,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +337,15 @@ def for_rollouts(world: World, count: int, seed: int) -> dict[str, Any]:
     }
 
 
+def _where() -> dict[str, str]:
+    """The machine's kind, and the versions that the numbers are of."""
+    packages = ("kopf", "kubernetes", "mlflow-skinny", "scikit-learn")
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "versions": ", ".join(f"{name} {metadata.version(name)}" for name in packages),
+    }
+
+
 def main() -> int:
     """Run as the command line says; 0 if all ended as it should."""
     parser = argparse.ArgumentParser(
@@ -358,7 +369,7 @@ def main() -> int:
     finally:
         world.uninstall()
         world.end()
-    text = json.dumps(document, indent=2)
+    text = json.dumps(_where() | document, indent=2)
     print(text)
     folder = Path(ROOT, "benchmarks", "results")
     folder.mkdir(parents=True, exist_ok=True)
