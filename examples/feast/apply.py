@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--service", default="delays_v1")
     parser.add_argument("--ttl-hours", type=int, default=3)
     parser.add_argument("--redis", default="", help="host:port of an online store")
-    parser.add_argument("--materialize", action="store_true", help="bring the newest values there")
     given = parser.parse_args(arguments)
     if ENDPOINT:
         os.environ["FEAST_S3_ENDPOINT_URL"] = ENDPOINT
@@ -55,8 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Path(folder, "feature_store.yaml").write_text(yaml.safe_dump(settings))
         store = FeatureStore(repo_path=folder)
         store.apply(definitions(given.flights, given.service, timedelta(hours=given.ttl_hours)))
-        if given.materialize:
-            store.materialize(datetime(2013, 1, 1, tzinfo=UTC), datetime.now(UTC))
     print(f"{given.repository}: feature service {given.service} applied", flush=True)
     return 0
 

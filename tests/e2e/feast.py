@@ -50,7 +50,7 @@ def place(world: World) -> Place:
     )
     script = EXAMPLES / "demo" / "load_flights.py"
     place.run_script("flights", script, f"--target={_flights(place)}", "--months=1-3")
-    _apply(place, "apply-v1", "--materialize")
+    _apply(place, "apply-v1")
     return place
 
 
