@@ -224,9 +224,14 @@ def _executable(package: str) -> str:
 
 def _environment() -> dict[str, str]:
     """The user's environment without what could change a build."""
-    ours = {"GOCACHE": str(_go_cache()), "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    # The compiler collects its garbage less often: an eighth of its time, for some memory.
-    ours |= {"GOGC": "400"}
+    ours = {
+        "GOCACHE": str(_go_cache()),
+        "GOFLAGS": "",
+        # The compiler collects its garbage less often: an eighth of its time, for some memory.
+        "GOGC": "400",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
     return os.environ | ours
 
 

