@@ -40,14 +40,7 @@ def place(world: World) -> Place:
     """Given the flights of a winter, a repository of the weather, and a Redis for the newest."""
     place = world.place("feast")
     place.pod("redis", REDIS)
-    place.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "redis", "namespace": place.namespace},
-            "spec": {"selector": {"app": "redis"}, "ports": [{"port": 6379}]},
-        }
-    )
+    place.service("redis", 6379)
     script = EXAMPLES / "demo" / "load_flights.py"
     place.run_script("flights", script, f"--target={_flights(place)}", "--months=1-3")
     _apply(place, "apply-v1")

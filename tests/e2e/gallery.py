@@ -27,14 +27,7 @@ def place(world: World) -> Place:
     script = EXAMPLES / "demo" / "load_flights.py"
     place.run_script("flights", script, f"--target={world.store}/flights", "--months=1-3")
     program = (EXAMPLES / "custom" / "train.py").read_text(encoding="utf-8")
-    place.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "delays-program", "namespace": place.namespace},
-            "data": {"train.py": program},
-        }
-    )
+    place.config_map("delays-program", {"train.py": program})
     return place
 
 

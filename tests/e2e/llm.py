@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import yaml
 
-from .world import ROOT, Manifest, Place, World, merge, says
+from .world import EXAMPLES, ROOT, Manifest, Place, World, says
 
-EXAMPLE = ROOT / "examples" / "custom"
+EXAMPLE = EXAMPLES / "custom"
 SERVER = ROOT / "tests" / "chat_server.py"
 KEY = "sk-hunter2!"
 SMALL = {
@@ -51,17 +51,7 @@ def _language_model(place: Place) -> list[Manifest]:
     probe = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
     place.pod("language-model", {"args": ["-c", code, "8000", KEY], "readinessProbe": probe})
     meta = {"name": "language-model", "namespace": place.namespace}
-    place.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": meta,
-            "spec": {
-                "selector": {"app": "language-model"},
-                "ports": [{"port": 80, "targetPort": 8000}],
-            },
-        }
-    )
+    place.service("language-model", 80, target=8000)
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"key": KEY}}
     place.apply(secret)
     place.until(
@@ -79,11 +69,6 @@ def _language_model(place: Place) -> list[Manifest]:
     return env
 
 
-def _config_map(place: Place, name: str, data: dict[str, str]) -> None:
-    meta = {"name": name, "namespace": place.namespace}
-    place.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
-
-
 def _traces(place: Place, run: Manifest) -> list[str]:
     """The traces of a run with all their spans, each as JSON."""
     found: list[str] = place.world.beside_mlflow("spans.py", run["experimentID"], run["id"])
@@ -96,11 +81,9 @@ def test_a_program_labels_with_a_language_model_and_its_small_model_serves(world
     files = {
         name: (EXAMPLE / name).read_text(encoding="utf-8") for name in ("train.py", "label.py")
     }
-    _config_map(place, "delays-program", files)
-    manifest = yaml.safe_load((EXAMPLE / "label.yaml").read_text(encoding="utf-8"))
+    place.config_map("delays-program", files)
     table = {"uri": world.table("remarks.parquet")}
-    spec = {"model": {"name": place.model}, "data": {"table": table}, "template": SMALL}
-    place.apply(merge(manifest, {"metadata": {"namespace": place.namespace}, "spec": spec}))
+    place.apply_example("custom/label.yaml", data={"table": table}, template=SMALL)
     done = place.is_complete("remarks-labelled", seconds=480)
 
     status = done["status"]
@@ -125,7 +108,7 @@ def test_a_program_labels_with_a_language_model_and_its_small_model_serves(world
 def test_what_a_module_asks_is_in_its_run(world: World) -> None:
     place = world.place("llm-module")
     env = _language_model(place)
-    _config_map(place, "code", {"pipeline.py": MODULE})
+    place.config_map("code", {"pipeline.py": MODULE})
     module = {"configMapName": "code", "entry": "build"}
     place.train("asks", pipeline=None, module=module, template={"env": env})
     done = place.is_complete("asks", seconds=300)

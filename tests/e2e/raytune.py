@@ -78,14 +78,7 @@ def _head(place: Place) -> None:
             },
         }
     )
-    place.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "head", "namespace": place.namespace},
-            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": 6379}]},
-        }
-    )
+    place.service("head", 6379, clusterIP="None")
 
 
 @beside

@@ -195,14 +195,7 @@ if "serve" in sys.orig_argv:
 
 def _crashing(place: Place, after: int) -> dict[str, Any]:
     """A server template whose server ends so many seconds after it began, then at once."""
-    place.api.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "crash", "namespace": place.namespace},
-            "data": {"sitecustomize.py": CRASH},
-        }
-    )
+    place.config_map("crash", {"sitecustomize.py": CRASH})
     return {
         "env": [
             {"name": "PYTHONPATH", "value": "/opt/crash"},

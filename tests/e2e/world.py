@@ -649,6 +649,18 @@ class Place:
             }
         )
 
+    def service(self, name: str, port: int, *, target: int | None = None, **spec: Any) -> None:
+        """Make the Service of a pod of this name, which listens on `target`, else on `port`."""
+        meta = {"name": name, "namespace": self.namespace}
+        ports = [{"port": port, "targetPort": target or port}]
+        spec = {"selector": {"app": name}, "ports": ports, **spec}
+        self.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+
+    def config_map(self, name: str, data: Mapping[str, str]) -> None:
+        """Make a ConfigMap."""
+        meta = {"name": name, "namespace": self.namespace}
+        self.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
+
     def traffic(
         self, *, rate: float = 20, url: str = "", gateway: str = GATEWAY, name: str = "traffic"
     ) -> Traffic:
