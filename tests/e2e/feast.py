@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .world import DEMO, EXAMPLES, ROOT, Manifest, Place, World, merge, says
+from .world import DEMO, EXAMPLES, ROOT, Manifest, Place, World, condition, merge, says
 
 IMAGE = "localhost/linnet/trainer-feast:dev"
 RESOURCES = {
@@ -115,13 +115,19 @@ def test_a_server_looks_up_what_a_request_leaves_out(place: Place, trained: Mani
 
     here, late, nowhere = ({**FLIGHT, "origin": each} for each in ("EWR", "LGA", "SFO"))
     told = dict(zip(WEATHER, NOW, strict=True))
-    unknown = dict.fromkeys(WEATHER)
-    status, looked_up = _ask(place, here, late, nowhere)
+    status, looked_up = _ask(place, here, here)
     assert status == 200, looked_up
-    status, given = _ask(place, here | told, late | unknown, nowhere | unknown)
+    status, given = _ask(place, here | told, here | told)
     assert status == 200, given
     assert looked_up == given
-    assert given["predictions"][0] != _ask(place, here | unknown)[1]["predictions"][0]
+    other = _ask(place, here | told | {"visib": 0.0, "precip": 1.0})[1]
+    assert given["predictions"][0] != other["predictions"][0], "the weather counts"
+    for absent in (late, nowhere):
+        status, answer = _ask(place, here, absent)
+        assert (status, answer["error"]) == (
+            422, "row 1, column 'temp': feature view 'weather' has no value for this entity that "
+            "is young enough, and the model was trained without missing ones",
+        )  # fmt: skip
     assert _ask(place, FLIGHT) == (
         422, {"error": "column 'origin' is missing: it names the entity of feature view 'weather'"}
     )  # fmt: skip
@@ -138,7 +144,7 @@ def test_a_server_looks_up_what_a_request_leaves_out(place: Place, trained: Mani
     place.eventually("it is looked up again", lambda: _ask(place, here)[0] == 200, seconds=120)
 
 
-def test_features_that_do_not_fit_the_version_or_the_repository_reject_it(
+def test_features_that_do_not_fit_the_version_or_the_repository_are_told(
     place: Place, trained: Manifest
 ) -> None:
     wrong = {
@@ -154,12 +160,10 @@ def test_features_that_do_not_fit_the_version_or_the_repository_reject_it(
         place.apply(merge(manifest, {"spec": {"model": {"championAlias": ""}}}))
     for name, (_, said) in wrong.items():
         obj = place.until(
-            "ModelDeployment", name, "it is rejected",
-            lambda each: bool(each.get("status", {}).get("rejected")), seconds=240,
+            "ModelDeployment", name, "it says what is wrong",
+            lambda each: says(each, "Progressing", "False", "FeaturesInvalid"), seconds=240,
         )  # fmt: skip
-        (found,) = obj["status"]["rejected"]
-        assert found["reason"] == "FeaturesInvalid"
-        assert re.search(said, found["message"]), found
+        assert re.search(said, condition(obj, "Progressing")["message"]), place.explain()
 
 
 def test_a_changed_service_is_refused(place: Place, trained: Manifest) -> None:
