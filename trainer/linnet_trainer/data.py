@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from linnet_trainer import feature_store, tables
+from linnet_trainer import feature_store, prediction_log, tables
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 from linnet_trainer.lineage import FeatureSet
@@ -52,6 +52,8 @@ class Rows:
     """Columns of nested types: neither read nor part of a row's hash."""
     features: FeatureSet | None = None
     """Which of the columns come from a feature store, if any do."""
+    log: prediction_log.Counts | None = None
+    """What became of the requests of a prediction log, if the rows are such."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -107,12 +109,13 @@ def read(recipe: Recipe, *, also: Sequence[str] = ()) -> Rows:
         files=opened.files,
         ignored=nested,
         features=opened.features if isinstance(opened, feature_store.Joined) else None,
+        log=opened.counts if isinstance(opened, prediction_log.Joined) else None,
     )
     _require_values(rows.frame, table)
     return rows
 
 
-def _open(table: Table) -> tables.Opened | feature_store.Joined:
+def _open(table: Table) -> tables.Opened | feature_store.Joined | prediction_log.Joined:
     source = tables.Source(
         uri=table.uri,
         field="data.table.uri" if table.feast is None else feature_store.ENTITIES,
@@ -120,6 +123,8 @@ def _open(table: Table) -> tables.Opened | feature_store.Joined:
         start=table.start,
         until=table.until,
     )
+    if table.log:
+        return prediction_log.open_joined(source)
     if table.feast is None:
         return tables.open_table(source)
     return feature_store.open_joined(table.feast, source)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from linnet_trainer import prediction_log
 from linnet_trainer.contract import Reason
 from linnet_trainer.errors import Refusal
 from linnet_trainer.module import Module
@@ -93,6 +94,8 @@ class Table:
     """With `feast`, that of the entity table."""
     feast: FeastSource | None = None
     """Whose features are joined to every row, as of its time."""
+    log: bool = False
+    """Whether `uri` is the folder of a prediction log."""
     target: str
     timestamp: str = ""
     groups: str = ""
@@ -359,11 +362,11 @@ def _refuse_unsupported(spec: Mapping[str, Any]) -> None:
             f"`task: {task}` is not supported by this version of Linnet: use {known}",
         )
     data = spec["data"]
-    if data.get("predictionLog"):
+    named = [field for field in ("target", "timestamp", "rowId") if data.get(field)]
+    if data.get("predictionLog") and named:
         raise Refusal(
             Reason.TRAINER_FAILED,
-            "spec.data.predictionLog is not supported by this version of the trainer: remove it or "
-            "upgrade",
+            f"`data.{named[0]}` must be absent with `data.predictionLog`: the log has its own",
         )
     if data.get("feast") and not data.get("timestamp"):
         raise Refusal(
@@ -377,7 +380,8 @@ def _refuse_prediction(spec: Mapping[str, Any]) -> None:
     """Refuse what makes sense only where something is predicted."""
     data, validation = spec["data"], spec.get("validation") or {}
     given = [field for field in ("module", "search") if field in spec]
-    given += [f"data.{field}" for field in ("target", "weight") if data.get(field)]
+    unused = ("target", "weight", "predictionLog")
+    given += [f"data.{field}" for field in unused if data.get(field)]
     given += ["validation.gap"] if validation.get("gap", "0s") != "0s" else []
     if any((validation.get("holdout") or {}).values()):
         given.append("validation.holdout")
@@ -406,22 +410,37 @@ def _table(data: Mapping[str, Any], task: Task, created: str, chosen: dict[str, 
             until = parse_time(created)
             chosen["data.window.until"] = render_time(until)
         start = until - parse_duration(window["lookback"])
-    feast = data.get("feast")
     return Table(
-        uri=feast["entities"]["uri"] if feast else data["table"]["uri"],
-        feast=FeastSource(repo=feast["repoUri"], service=feast["featureService"])
-        if feast
-        else None,
-        target=data["target"] if task is not Task.CLUSTERING else "",
-        timestamp=data.get("timestamp") or "",
+        **_origin(data, task),
         groups=data.get("groups") or "",
         positive=data.get("positiveClass") or "",
         weight=data.get("weight") or "",
-        row_id=data.get("rowId") or "",
         dictionary=(data.get("dictionary") or {}).get("uri") or "",
         start=start,
         until=until,
     )
+
+
+def _origin(data: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Where the rows come from, and which columns that decides."""
+    log, feast = data.get("predictionLog"), data.get("feast")
+    if log:
+        return {
+            "uri": log["uri"],
+            "log": True,
+            "target": prediction_log.LABEL,
+            "timestamp": prediction_log.TIME,
+            "row_id": prediction_log.ID,
+        }
+    given = {
+        "target": data["target"] if task is not Task.CLUSTERING else "",
+        "timestamp": data.get("timestamp") or "",
+        "row_id": data.get("rowId") or "",
+    }
+    if feast:
+        source = FeastSource(repo=feast["repoUri"], service=feast["featureService"])
+        return given | {"uri": feast["entities"]["uri"], "feast": source}
+    return given | {"uri": data["table"]["uri"]}
 
 
 def _validation(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from linnet_trainer import lineage, manifest
+from linnet_trainer import lineage, manifest, prediction_log
 from linnet_trainer.card import Section
 from linnet_trainer.contract import (
     METRICS,
@@ -110,6 +110,8 @@ def params(recipe: Recipe) -> dict[str, str]:
 
 
 def _source(table: Table) -> dict[str, str]:
+    if table.log:
+        return {f"{prediction_log.FIELD}.uri": table.uri}
     if table.feast is None:
         return {"data.table.uri": table.uri}
     return {
@@ -433,9 +435,8 @@ def _point_in_time(recipe: Recipe, facts: Facts) -> str:
     start = f", the holdout starts at {facts.holdout_from}" if facts.holdout_from else ""
     if facts.features is not None:
         return f"yes: {_as_of(facts.features, recipe.table.timestamp)}{start}"
-    return (
-        f"rows are in order of `{recipe.table.timestamp}`{start}; columns are as the table has them"
-    )
+    columns = "the request had them" if recipe.table.log else "the table has them"
+    return f"rows are in order of `{recipe.table.timestamp}`{start}; columns are as {columns}"
 
 
 def _as_of(features: FeatureSet, timestamp: str) -> str:

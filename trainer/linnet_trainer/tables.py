@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,8 +114,11 @@ def did_you_mean(name: str, columns: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
 
 
-def open_table(source: Source) -> Opened:
+def open_table(source: Source, *, keep: Callable[[str], bool] | None = None) -> Opened:
     """Find the files and read their schema; rows are read later.
+
+    `keep` says which paths may hold rows of the window. Where it leaves none, all are opened: what
+    a table without such rows looks like is the same question.
 
     Raises:
         Refusal: the table is missing or unreadable.
@@ -123,6 +126,8 @@ def open_table(source: Source) -> Opened:
     """
     with reading(source):
         filesystem, files = find(source)
+        if keep is not None:
+            files = [name for name in files if keep(name)] or files
         return Opened(source=source, dataset=_open(filesystem, files, source), files=len(files))
 
 

@@ -27,6 +27,7 @@ from linnet_trainer import (
     lineage,
     manifest,
     plots,
+    prediction_log,
     profile,
     report,
     split,
@@ -240,6 +241,8 @@ def log_data(
     tracker.set_tag(contract.TAG_DATASET, json.dumps(dataset))
     if words.uri:
         tracker.log_text(dictionary.render(words), "dictionary.json")
+    if rows.log is not None:
+        tracker.log_text(json.dumps(rows.log.document()), prediction_log.ARTIFACT)
     if rows.features is not None:
         told = json.dumps(rows.features.document(), indent=1, ensure_ascii=False)
         tracker.log_text(told, lineage.ARTIFACT)
