@@ -4,11 +4,12 @@
     LINNET_KUBECONFIG=... python -m tests.soak --rollouts 100
 
 One deployment behind the gateway takes a better version, then a bad one, then one that a drift led
-to, again and again, while the operator's pod, the gateway's controller and pods that train or check
-are killed and server pods are deleted. In the second half the operator is left alive, so that its
-memory can be seen. It ends well if every rollout ended as it should, nothing was made twice and no
-user request failed but those that a bad candidate refused. With `--rollouts` several deployments do
-so side by side, without retrainings. The summary is printed and written to benchmarks/results/.
+to, again and again. Meanwhile the operator's pod, the gateway's controller and pods that train or
+check are killed, server pods are deleted, and Envoy is replaced. In the second half the operator is
+left alive, so that its memory can be seen. It ends well if every rollout ended as it should,
+nothing was made twice and no user request failed but those that a bad candidate refused. With
+`--rollouts` several deployments do so side by side, without retrainings. The summary is printed and
+written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tests.e2e.api import Manifest
 from tests.e2e.world import OPERATOR, ROOT, WEIGHTS, Place, Traffic, World
 
 GATEWAYS = "envoy-gateway-system"
+DISTURBED = ("operator", "operator", "server", "job", "gateway-controller", "gateway")
 GROWTH = 1.25
 """How much larger the operator may be after the last round than after the first one it survived."""
 JOB = "batch.kubernetes.io/job-name"
@@ -61,7 +63,7 @@ class Disturber(threading.Thread):
     def run(self) -> None:
         """Disturb until `ended` is set."""
         while not self.ended.wait(self.dice.uniform(*self.pause)):
-            what = self.dice.choice(("operator", "operator", "server", "job", "gateway-controller"))
+            what = self.dice.choice(DISTURBED)
             if what == "operator" and self.spare_operator:
                 continue
             try:
@@ -73,6 +75,9 @@ class Disturber(threading.Thread):
 
     def _take(self, what: str) -> bool:
         world = self.place.world
+        if what == "gateway":
+            _restart_gateway(world)
+            return True
         if what == "operator":
             found = [(OPERATOR, pod["metadata"]["name"], 0) for pod in world.operator_pods()]
         elif what == "server":
@@ -112,6 +117,14 @@ class Disturber(threading.Thread):
     @staticmethod
     def _job_of(pod: Manifest) -> str:
         return str(pod["metadata"].get("labels", {}).get(JOB, ""))
+
+
+def _restart_gateway(world: World) -> None:
+    """Have Envoy's pod replaced while it serves, as any change of its settings does."""
+    annotations = {"linnet.dev/restarted": _now()}
+    settings = {"envoyDeployment": {"pod": {"annotations": annotations}}}
+    patch = {"spec": {"provider": {"kubernetes": settings}}}
+    world.api.patch("EnvoyProxy", "default", "eg", patch)
 
 
 @dataclass
