@@ -35,10 +35,10 @@ def loaded(model_folder: Path) -> models.Model:
 
 
 def dumped(folder: Path, estimator: Any, **manifest: Any) -> Path:
-    """Leave `estimator` in `folder` as fetch would, without samples."""
+    """Leave `estimator` in `folder` as fetch leaves one that Linnet did not train."""
     folder.mkdir()
     skops.io.dump(estimator, folder / "model.skops")
-    write_manifest(folder, **manifest)
+    write_manifest(folder, **{"files": {}, **manifest})
     write_model_json(folder, provenance="Unverified")
     return folder
 
@@ -82,7 +82,7 @@ def test_another_label_than_the_samples_fails_the_check(loaded: models.Model, fo
         models.check(loaded, folder)
 
 
-def test_a_verified_model_without_samples_fails_the_check(
+def test_a_model_of_ours_without_samples_fails_the_check(
     loaded: models.Model, folder: Path
 ) -> None:
     (folder / "linnet" / "samples.json").unlink()
@@ -192,6 +192,13 @@ def test_a_warm_up_that_fails_is_reported_and_no_reason_to_stop(tmp_path: Path) 
     folder = dumped(tmp_path / "model", estimator, columns=NUMBERS)
     # This model takes no missing value, whatever its manifest says.
     assert models.warm(models.load(folder), folder).startswith("ValueError: Input X contains NaN")
+
+
+def test_an_adopted_model_has_no_samples_to_reproduce(tmp_path: Path) -> None:
+    table, late = draw()
+    folder = dumped(tmp_path / "model", LogisticRegression().fit(table, late), columns=NUMBERS)
+    write_model_json(folder, provenance="Verified")
+    assert models.check(models.load(folder), folder) == 0
 
 
 def test_a_model_without_a_task_in_its_manifest_is_asked_what_it_is(tmp_path: Path) -> None:
