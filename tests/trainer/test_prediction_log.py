@@ -144,6 +144,9 @@ def test_what_breaks_the_contract_is_told(log: Log) -> None:
     asked = told.drop(columns="label")
     log.requests(asked)
     assert "/labels/" in refusal()
+    unknown = told[["id", "event_time"]].assign(label=pd.Series(pd.NA, told.index, dtype="Int64"))
+    log.labels(unknown)
+    assert "/labels/ holds no label" in refusal()
     log.labels(told[["id", "label", "event_time"]].assign(id="another"))
     assert "none of 10 requests of the window has a label (1 labels" in refusal()
     away = {"from": "2027-01-01T00:00:00Z"}

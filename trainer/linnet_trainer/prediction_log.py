@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -141,7 +141,7 @@ def open_joined(source: tables.Source) -> Joined:
         Refusal: there is no log, it breaks the contract, or nothing in it has a label.
         Unavailable: the store does not answer or refuses the credentials.
     """
-    predictions = _open("predictions", source, since=source.start, until=source.until)
+    predictions = _open("predictions", source)
     asked = {_own(name) for name in predictions.names if name.startswith(PREFIX)}
     if clash := sorted(asked & set(OURS)):
         raise Refusal(
@@ -149,12 +149,13 @@ def open_joined(source: tables.Source) -> Joined:
             f"`{FIELD}`: the requests have a column '{clash[0]}', and the log calls one of its own "
             "so: bring these rows as `data.table`, under other names",
         )
-    labels = _open("labels", tables.Source(uri=source.uri, field=FIELD), since=source.start)
+    # Labels of any later day count, and so does one without a time.
+    labels = _open("labels", replace(source, timestamp="", until=None))
     with tables.reading(labels.source):
-        parts = list(labels.batches(_NEEDED["labels"]))
-    if not parts:
+        parts = [part.dropna(subset=[LABEL]) for part in labels.batches(_NEEDED["labels"])]
+    if not sum(map(len, parts)):
         raise Refusal(Reason.INVALID_DATA, f"`{FIELD}`: {labels.source.uri} holds no label")
-    told = pd.concat(parts, ignore_index=True).dropna(subset=[LABEL])
+    told = pd.concat(parts, ignore_index=True)
     told = told.sort_values("received_time", kind="stable").drop_duplicates(ID, keep="last")
     return Joined(
         predictions=predictions,
@@ -163,29 +164,21 @@ def open_joined(source: tables.Source) -> Joined:
     )
 
 
-def _open(
-    part: str,
-    source: tables.Source,
-    *,
-    since: datetime | None,
-    until: datetime | None = None,
-) -> tables.Opened:
-    """Open the files of one part of the log, those of other days left out."""
-    first = _day(since) if since else ""
-    last = _day(until - timedelta.resolution) if until else ""
+def _open(part: str, source: tables.Source) -> tables.Opened:
+    """Open the files of one part of the log, those of days outside the window left out."""
+    first = _day(source.start) if source.start else ""
+    last = _day(source.until - timedelta.resolution) if source.until else ""
 
     def of_these_days(path: str) -> bool:
         found = re.search(r"/date=(\d{4}-\d{2}-\d{2})/", path)
         day = found[1] if found else ""
         return not day or (day >= first and (not last or day <= last))
 
-    where = tables.Source(
+    where = replace(
+        source,
         uri=f"{source.uri.rstrip('/')}/{part}/",
         field=FIELD,
-        timestamp=source.timestamp,
         timestamp_field=f"{FIELD}: {TIME}",
-        start=source.start,
-        until=source.until,
     )
     opened = tables.open_table(where, keep=of_these_days)
     if missing := [name for name in _NEEDED[part] if name not in opened.names]:
