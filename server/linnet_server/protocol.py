@@ -3,6 +3,7 @@
 An application gets a `Request` when its head is complete (`opened`) and again when its body is
 (`complete`), and answers it now or later. Everything that protects the process lives here: limits
 of head and body, time-outs, back-pressure, pipelining, gone clients, the close that loses nothing.
+Times are `monotonic`'s: uvloop's own clock counts whole milliseconds, more than a fast model needs.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import httptools
@@ -197,7 +199,6 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._loop = asyncio.get_running_loop()
         self._limits = site.limits
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
@@ -213,7 +214,7 @@ class Connection(asyncio.Protocol):
         self._feeding = False
         self._reading = True
         self._stuck_since: float | None = None
-        self._since = self._loop.time()
+        self._since = monotonic()
         """When this connection began to rest, or to linger."""
 
     # What the transport calls.
@@ -244,7 +245,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        self._stuck_since = self._loop.time()
+        self._stuck_since = monotonic()
         self._pace()
 
     def resume_writing(self) -> None:
@@ -288,7 +289,7 @@ class Connection(asyncio.Protocol):
         if self._discarding:
             return
         self._head_open = True
-        self._current = Request(self, self._loop.time())
+        self._current = Request(self, monotonic())
 
     def on_url(self, url: bytes) -> None:
         if self._current is not None:
@@ -368,7 +369,7 @@ class Connection(asyncio.Protocol):
         self._head_open = False
         self._discarding = True
         if request is None:
-            request = Request(self, self._loop.time())
+            request = Request(self, monotonic())
         if request not in self._pending:
             self._pending.append(request)
         request.keep_alive = False
@@ -395,7 +396,7 @@ class Connection(asyncio.Protocol):
                 self._hang_up(transport)
                 break
         if written:
-            self._since = self._loop.time()
+            self._since = monotonic()
             self._continue()
         self._pace()
 
@@ -423,14 +424,14 @@ class Connection(asyncio.Protocol):
             observer.answered(
                 self.site.kind,
                 request.code or str(status),
-                self._loop.time() - request.started,
+                monotonic() - request.started,
             )
         request.gone = None
 
     def _hang_up(self, transport: asyncio.Transport) -> None:
         """End our side and read on for a moment: a reset would take the answer with it."""
         self._discarding = True
-        self._since = self._loop.time()
+        self._since = monotonic()
         while self._pending:
             self._lose(self._pending.popleft())
         if not transport.is_closing():

@@ -187,11 +187,10 @@ class Server:
             return await loop.create_server(make, "0.0.0.0", number, backlog=BACKLOG)
 
     async def _sweep(self, probes: list[Site]) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             for site in (*self._sites, *probes):
-                site.sweep(loop.time())
+                site.sweep(time.monotonic())
 
     async def _drain(self, app: App) -> None:
         """End without losing a request; the probe port answers until the very end."""

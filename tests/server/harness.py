@@ -206,7 +206,7 @@ async def serving(
 async def _sweep(site: Site) -> None:
     while True:
         await asyncio.sleep(0.05)
-        site.sweep(asyncio.get_running_loop().time())
+        site.sweep(time.monotonic())
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
