@@ -1,9 +1,10 @@
 """Load the flights of 2013 into a store: the tables that the demo trains on and replays.
 
-Four tables, one Parquet file a month, below the target: `schedule`, `weather` (what was observed
+Five tables, one Parquet file a month, below the target: `schedule`, `weather` (what was observed
 one hour before the hour of departure), `planes` (`weather` and the plane's age, only rows whose
-plane has a known year) and `replay` (as `planes`, but with every row, and the age missing where it
-is unknown: what live traffic looks like). Flights that never arrived have no label and are left
+plane has a known year), `replay` (as `planes`, but with every row, and the age missing where it is
+unknown: what live traffic looks like) and `records` (`schedule` and what is known after the
+landing: what no model of delays may read). Flights that never arrived have no label and are left
 out. `dictionary.csv` is the data dictionary of `schedule`. `observations.parquet` is the weather
 itself, with the time at which each observation became known: the source of a feature store.
 
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 LATE_MINUTES = 15
+VERY_LATE_MINUTES = 120
 WEATHER = {"temp": "temp", "wind_speed": "wind_speed", "precip": "precip", "visib": "visib"}
 DICTIONARY = [
     ("sched_dep", "Scheduled departure, in UTC", "BeforeEvent"),
@@ -79,19 +81,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_tables(source: Path) -> dict[str, pd.DataFrame]:
-    """Make the four tables from the CSV files in `source`, in order of departure."""
-    schedule = make_schedule(pd.read_csv(source / "flights.csv.zip"))
+    """Make the five tables from the CSV files in `source`, in order of departure."""
+    records = make_records(pd.read_csv(source / "flights.csv.zip"))
+    schedule = records.drop(columns=["arr_delay", "very_late"])
     weather = join_weather(schedule, pd.read_csv(source / "weather.csv"))
     planes = pd.read_csv(source / "planes.csv", usecols=["tailnum", "year"]).dropna()
     aged = weather.merge(planes, how="left", left_on="tail_number", right_on="tailnum")
     aged["plane_age"] = 2013 - aged.pop("year")
     aged = aged.drop(columns="tailnum")
     complete = aged[aged["plane_age"].notna()].reset_index(drop=True)
-    return {"schedule": schedule, "weather": weather, "planes": complete, "replay": aged}
+    return {
+        "schedule": schedule,
+        "weather": weather,
+        "planes": complete,
+        "replay": aged,
+        "records": records,
+    }
 
 
-def make_schedule(flights: pd.DataFrame) -> pd.DataFrame:
-    """What is known long before departure, and whether the flight arrived late."""
+def make_records(flights: pd.DataFrame) -> pd.DataFrame:
+    """What is known long before departure, and how late the flight arrived."""
     flights = flights[flights["arr_delay"].notna()]
     local = pd.to_datetime(flights[["year", "month", "day"]]) + pd.to_timedelta(
         (flights["sched_dep_time"] // 100) * 60 + flights["sched_dep_time"] % 100, unit="min"
@@ -107,6 +116,8 @@ def make_schedule(flights: pd.DataFrame) -> pd.DataFrame:
             "origin": flights["origin"],
             "dest": flights["dest"],
             "tail_number": flights["tailnum"],
+            "arr_delay": flights["arr_delay"],
+            "very_late": flights["arr_delay"] > VERY_LATE_MINUTES,
         }
     )
     return table.sort_values("sched_dep", kind="stable", ignore_index=True)

@@ -65,7 +65,7 @@ def test_the_tables_hold_what_is_known_one_hour_before(
     assert loader.main(["--source", str(source), "--target", f"file://{target}"]) == 0
     january = {
         name: pd.read_parquet(target / name / "2013-01.parquet")
-        for name in ("schedule", "weather", "planes", "replay")
+        for name in ("schedule", "weather", "planes", "replay", "records")
     }
     schedule, weather = january["schedule"], january["weather"]
 
@@ -82,6 +82,8 @@ def test_the_tables_hold_what_is_known_one_hour_before(
     assert january["replay"]["plane_age"].isna().tolist() == [False, True]
     assert set(january["planes"]) == {*weather, "plane_age"}
     assert set(weather) == {*schedule, *loader.WEATHER}
+    assert list(january["records"]["arr_delay"]) == [16.0, 15.0]
+    assert set(january["records"]) == {*schedule, "arr_delay", "very_late"}
     observed = pd.read_parquet(target / "observations.parquet")
     assert (observed["published"] - observed["observed"]).unique() == [pd.Timedelta("51min")]
     assert set(observed) == {"origin", "observed", "published", *loader.WEATHER}
