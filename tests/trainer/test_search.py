@@ -229,9 +229,7 @@ class Tried:
         self.kept: dict[int, trials.Trial] = {}
         kept: Any = self
         given = recipe({"validation": {"folds": 6}})
-        self.searcher = study.Searcher(
-            given, spec, scores, kept, pod=0, url="", folder=Path("unused")
-        )
+        self.searcher = study.Searcher(given, spec, scores, kept, pod=0, url="")
         self.searcher.open()
 
     def begin(self, trial: trials.Trial) -> str:

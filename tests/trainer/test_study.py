@@ -156,11 +156,9 @@ def test_a_database_that_goes_away_is_waited_for_told_and_tried_again(
         ("postgresql://u:hunter2@db:port/x", "cannot be read as"),
     ],
 )
-def test_a_url_that_is_none_is_refused_without_being_told(
-    url: str, told: str, tmp_path: Path
-) -> None:
+def test_a_url_that_is_none_is_refused_without_being_told(url: str, told: str) -> None:
     with pytest.raises(Refusal) as caught:
-        storages.open_storage(url, pod=0, folder=tmp_path)
+        storages.open_storage(url, pod=0)
 
     assert told in caught.value.message
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))

@@ -129,8 +129,7 @@ def _assist(recipe: Recipe, environ: Mapping[str, str], index: int) -> Exit:
     try:
         if not study.await_begin(tracker):
             url = environ.get(contract.ENV_STUDY_URL, "")
-            with pod.scratch(environ) as folder:
-                train.assist(recipe, tracker, folder, study_url=url, pod=index)
+            train.assist(recipe, tracker, study_url=url, pod=index)
     except Refusal as error:
         say(f"this pod leaves the search: {error.message}")
     return Exit.RESULT

@@ -309,7 +309,9 @@ def _listed(
 
 def _cast(values: pd.Series, feature: Feature) -> pd.Series:
     if feature.type == "string":
-        return values.map(_text, na_action="ignore").astype(object).where(values.notna(), None)
+        is_text = pd.api.types.infer_dtype(values, skipna=True) == "string"
+        texts = values if is_text else values.map(_text, na_action="ignore")
+        return texts.astype(object).where(values.notna(), None)
     try:
         array = values.to_numpy(dtype="float64", na_value=np.nan)
     except (ValueError, TypeError) as error:

@@ -251,6 +251,12 @@ def score_all(
 ) -> dict[str, float]:
     """Score the metrics of the gates first, then the standard ones, without those undefined."""
     kind = kind_of(tuple(answers.classes_) if isinstance(answers, Answers) else ())
-    names = dict.fromkeys([*metrics, *STANDARD[kind]])
-    scores = {name: score(name, answers, target) for name in names}
+    return score_each([*metrics, *STANDARD[kind]], answers, target)
+
+
+def score_each(
+    metrics: Iterable[str], answers: Given, target: np.ndarray[Any, Any]
+) -> dict[str, float]:
+    """Score these metrics and no other, without those undefined."""
+    scores = {name: score(name, answers, target) for name in dict.fromkeys(metrics)}
     return {name: value for name, value in scores.items() if not math.isnan(value)}

@@ -100,8 +100,10 @@ def look_for(
         for feature in features
         if feature.name in later
     ]
+    # A mean per category is told of two classes or of numbers.
+    rated = numbers or len(np.unique(target)) == 2
     for feature in features:
-        if feature.type != "double" or (not numbers and len(np.unique(target)) != 2):
+        if feature.type != "double" or not rated:
             continue
         values = table[feature.name].to_numpy()
         scopes = (("all rows", slice(None)), ("the training rows", held.training))

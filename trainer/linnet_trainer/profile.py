@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,34 @@ from linnet_trainer.targets import Kind, Target
 BINS = 50
 ROWS = 100_000
 SCORE_EDGES = tuple(round(0.05 * step, 2) for step in range(21))
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The days of some rows: their names in order, and which one each row is of."""
+
+    names: tuple[str, ...]
+    of_row: np.ndarray[Any, Any]
+
+    @classmethod
+    def of(cls, times: pd.Series | None, count: int) -> Days:
+        """Read the days of `count` rows; all are of one, `all`, where they have no time."""
+        if times is None:
+            return cls(("all",), np.zeros(count, dtype=np.int64))
+        places, found = pd.factorize(times.dt.floor("D"), sort=True)
+        return cls(tuple(found.strftime("%Y-%m-%d")), places)
+
+    def counts(self, codes: np.ndarray[Any, Any], bins: int) -> dict[str, list[int]]:
+        """Count the rows of each code below `bins`, for each day that has rows."""
+        shape = len(self.names), bins
+        flat = np.bincount(self.of_row * bins + codes, minlength=shape[0] * bins)
+        table = flat.reshape(shape)
+        named = zip(self.names, table, strict=True)
+        return {name: row.tolist() for name, row in named if row.any()}
+
+    def where(self, chosen: np.ndarray[Any, Any]) -> Days:
+        """Return the days of some of the rows."""
+        return Days(self.names, self.of_row[chosen])
 
 
 def make(
@@ -46,7 +75,7 @@ def make(
         metrics: the scores on the holdout.
         seed: decides which rows are sampled where there are more than 100,000.
     """
-    days = times.dt.floor("D").dt.strftime("%Y-%m-%d").to_numpy() if times is not None else None
+    days = Days.of(times, len(inputs))
     document = {
         "v": 1,
         "rows": {"training": int((~held).sum()), "holdout": int(held.sum())},
@@ -54,7 +83,7 @@ def make(
         "metrics": dict(metrics),
         "from": render_time(times.min()) if times is not None else None,
         "until": render_time(times.max()) if times is not None else None,
-        "days": sorted(set(days)) if days is not None else [],
+        "days": list(days.names) if times is not None else [],
         "columns": [
             _column(inputs[feature.name], feature, days, training=~held) for feature in features
         ],
@@ -67,7 +96,7 @@ def make(
 
 
 def _column(
-    values: pd.Series, feature: Feature, days: Any, *, training: np.ndarray[Any, Any]
+    values: pd.Series, feature: Feature, days: Days, *, training: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": feature.name,
@@ -97,7 +126,7 @@ def _column(
         codes[values.isna()] = len(names) + 1
         bins = len(names) + 2
         found |= {"categories": names, "bins": "each category, other, missing"}
-    return found | {"counts": _counts(codes, bins, days)}
+    return found | {"counts": days.counts(codes, bins)}
 
 
 def _edges(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -131,7 +160,7 @@ def _spread(target: Target, held: np.ndarray[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _score(score: np.ndarray[Any, Any], target: Target, days: Any) -> dict[str, Any]:
+def _score(score: np.ndarray[Any, Any], target: Target, days: Days) -> dict[str, Any]:
     """Counts per day: of probabilities on twentieths, of numbers by quantile, or of classes."""
     known = np.isfinite(score)
     seen = score[known]
@@ -147,16 +176,7 @@ def _score(score: np.ndarray[Any, Any], target: Target, days: Any) -> dict[str, 
     else:
         found |= {"mean": float(seen.mean()), "edges": list(SCORE_EDGES)}
         codes, bins = np.minimum((seen * 20).astype(np.int64), 19), 20
-    return found | {"counts": _counts(codes, bins, days[known] if days is not None else None)}
-
-
-def _counts(codes: np.ndarray[Any, Any], bins: int, days: Any) -> dict[str, list[int]]:
-    if days is None:
-        return {"all": np.bincount(codes, minlength=bins).tolist()}
-    found, place = np.unique(days, return_inverse=True)
-    table = np.zeros((len(found), bins), dtype=np.int64)
-    np.add.at(table, (place, codes), 1)
-    return {str(day): row.tolist() for day, row in zip(found, table, strict=True)}
+    return found | {"counts": days.where(known).counts(codes, bins)}
 
 
 def _sample(

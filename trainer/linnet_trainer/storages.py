@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,14 +59,13 @@ def told(url: str) -> str:
     return "the study of pod 0" if url else "the study"
 
 
-def open_storage(url: str, *, pod: int, folder: Path) -> Any:
+def open_storage(url: str, *, pod: int) -> Any:
     """Return the storage for one pod of a search.
 
     Args:
         url: empty for a study of this pod alone; `grpc://host:port` for one that pod 0 serves;
             else that of a PostgreSQL database.
-        pod: index of this pod.
-        folder: where pod 0 keeps what it serves.
+        pod: index of this pod. What pod 0 serves is in its memory: nested runs outlive the pod.
 
     Raises:
         Refusal: the URL is of another kind.
@@ -75,12 +73,10 @@ def open_storage(url: str, *, pod: int, folder: Path) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if not url:
-            return optuna.storages.InMemoryStorage()
-        if not url.startswith("grpc://"):
+        if _is_database(url):
             return _database(url, creates=pod == 0)
-        if pod == 0:
-            return optuna.storages.get_storage(f"sqlite:///{folder / 'study.db'}")
+        if not url or pod == 0:
+            return optuna.storages.InMemoryStorage()
         parts = urlsplit(url)
         return optuna.storages.GrpcStorageProxy(host=parts.hostname or "", port=parts.port or 0)
 

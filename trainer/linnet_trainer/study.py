@@ -112,7 +112,7 @@ def run(
     """
     search = recipe.search
     assert search is not None
-    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=0, url=url, folder=folder)
+    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=0, url=url)
     notes = _Notes(tracker, progress, search)
     standing = Standing(of=search.of)
     plots: dict[str, bytes] = {}
@@ -154,9 +154,7 @@ def run(
     )
 
 
-def assist(
-    recipe: Recipe, scores: Scores, tracker: Tracker, folder: Path, *, url: str, pod: int
-) -> None:
+def assist(recipe: Recipe, scores: Scores, tracker: Tracker, *, url: str, pod: int) -> None:
     """Try trials for the study of pod 0 until that says that the search is over.
 
     A study that does not answer is waited for: pod 0 may just be replaced, and the deadline of the
@@ -167,7 +165,7 @@ def assist(
     """
     search = recipe.search
     assert search is not None
-    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=pod, url=url, folder=folder)
+    searcher = Searcher(recipe, search, scores, Trials(tracker), pod=pod, url=url)
 
     def step() -> bool:
         if is_over(tracker):
@@ -299,7 +297,6 @@ class Searcher:
         *,
         pod: int,
         url: str,
-        folder: Path,
     ) -> None:
         self._recipe = recipe
         self._search = search
@@ -307,7 +304,6 @@ class Searcher:
         self._trials = trials
         self._pod = pod
         self._url = url
-        self._folder = folder
         self._distributions = {each.name: _distribution(each) for each in search.parameters}
         self._serves = False
         self._study: Any = None
@@ -323,7 +319,7 @@ class Searcher:
             return
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         known = self._trials.read()
-        storage = storages.open_storage(self._url, pod=self._pod, folder=self._folder)
+        storage = storages.open_storage(self._url, pod=self._pod)
         with self._answering():
             named: dict[str, Any] = {
                 "study_name": self._recipe.job_uid,

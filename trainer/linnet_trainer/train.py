@@ -98,7 +98,7 @@ def resume(recipe: Recipe, tracker: Tracker) -> Result | None:
     )
 
 
-def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, pod: int) -> None:
+def assist(recipe: Recipe, tracker: Tracker, *, study_url: str, pod: int) -> None:
     """Take part in the search of pod 0, on the same folds, until it is over.
 
     Raises:
@@ -112,7 +112,7 @@ def assist(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str, po
     ready = _prepare(recipe, data.read(recipe))
     recipe = recipe.led_by(evaluate.STANDARD[ready.target.kind][0])
     scores = _fold_scores(recipe, ready)
-    study.assist(recipe, scores, tracker, folder, url=study_url, pod=pod)
+    study.assist(recipe, scores, tracker, url=study_url, pod=pod)
 
 
 def train(recipe: Recipe, tracker: Tracker, folder: Path, *, study_url: str = "") -> Result:
@@ -390,8 +390,7 @@ def _evaluate(
     answers = evaluate.answer(fitted.pipeline, inputs, target.classes)
     scores = evaluate.score_all(metrics, answers, target.codes[held.holdout])
     seen = evaluate.answer(fitted.pipeline, ready.table.iloc[held.training], target.classes)
-    training = evaluate.score_all(metrics, seen, target.codes[held.training])
-    training = {name: training[name] for name in metrics if name in training}
+    training = evaluate.score_each(metrics, seen, target.codes[held.training])
     tracker.log_metrics({f"training_{name}": value for name, value in training.items()})
     score = fitted.score.copy()
     score[held.holdout] = evaluate.signal(answers)
