@@ -48,8 +48,8 @@ demo-down: ## take the demo and its operator away, keep the cluster
 bench: venv ## verdict and drift rules, checks, thousands of objects, beside the anchors; writes benchmarks/results
 	@dev/bench.sh
 
-soak: venv images ## rollouts, rollbacks and retrainings under load with pods killed at random, for an hour (ROLLOUTS=100: until then)
-	@dev/test.sh soak
+soak: venv images ## what `test` has no time for: Feast, Ray, PostgreSQL, language models, Prometheus, autoscaling, the other examples; then an hour under load with pods killed at random (ROLLOUTS=100: until then)
+	@dev/test.sh extras gallery llm prometheus autoscaling soak
 
 lock: venv ## write locks/*.txt anew from pyproject.toml
 	@PATH=$(CURDIR)/.venv/bin:$$PATH dev/lock.sh

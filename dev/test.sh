@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Run the tests by stage and say how many ran and how long each stage took.
-#   dev/test.sh              everything but soak
+#   dev/test.sh              everything but what `make soak` runs
 #   dev/test.sh cluster e2e  these stages alone
-#   dev/test.sh extras       Feast and Ray, whose images and tests `make test` has no time for
+#   dev/test.sh extras       Feast, Ray and PostgreSQL, whose images and tests `make test` has no time for
 # Stages that need the real cluster start it and leave it running; `make cluster-down` ends it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -93,8 +93,9 @@ for stage in "${stages[@]}"; do
         run autoscaling python -m pytest -q tests/e2e/autoscaling.py
       ;;
     extras)
-      run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast redis &&
-        run extras python -m pytest -q tests/trainer/raytune.py tests/e2e/raytune.py tests/e2e/feast.py
+      run "extras up" python3 -m dev.cluster images trainer-ray trainer-feast redis postgresql &&
+        run extras python -m pytest -q tests/trainer/raytune.py \
+          tests/e2e/raytune.py tests/e2e/feast.py tests/e2e/postgresql.py
       ;;
     gallery) run gallery python -m pytest -q tests/e2e/gallery.py ;;
     llm) run llm python -m pytest -q tests/trainer/language_models.py tests/e2e/llm.py ;;

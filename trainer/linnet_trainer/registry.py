@@ -135,10 +135,14 @@ class Run:
 
     def find_run(self) -> bool:
         """Find the run of this job, and what its tags say now; whether there is one yet."""
-        run = self._find()
+        run = self._read() if self.run_id else self._find()
         if run is not None:
             self._take(run)
         return run is not None
+
+    def _read(self) -> MlflowRun:
+        with calling("read the run"):
+            return self._client.get_run(self.run_id)
 
     def _find(self) -> MlflowRun | None:
         with calling("find the run"):
