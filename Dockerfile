@@ -37,7 +37,9 @@ ENV HOME=/tmp LOGNAME=linnet GIT_PYTHON_REFRESH=quiet
 WORKDIR /tmp
 
 
+# A model is refused in training where the server would refuse it: both read the server's own list.
 FROM build AS trainer-wheel
+COPY server/linnet_server/__init__.py server/linnet_server/trust.py server/linnet_server/
 COPY trainer trainer
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
@@ -95,8 +97,7 @@ ENTRYPOINT ["linnet-server"]
 
 
 # A check reads tables and scores rows with the trainer's own code.
-FROM build AS monitor-wheel
-COPY trainer trainer
+FROM trainer-wheel AS monitor-wheel
 COPY monitor monitor
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 

@@ -32,18 +32,19 @@ METRICS = f"{PREFIX}/metrics-server:v0.9.0"
 REDIS = f"{PREFIX}/redis:7"
 POSTGRESQL = f"{PREFIX}/postgresql:15"
 
+_TRUST = "server/linnet_server/trust.py"
 TARGETS = {
     "demo": ("locks/pods.txt", "locks/demo.txt", "examples/demo"),
     "operator": ("locks/operator.txt", "operator", "trainer", "server", "monitor"),
-    "trainer": ("locks/pods.txt", "trainer"),
+    "trainer": ("locks/pods.txt", _TRUST, "trainer"),
     "server": ("locks/pods.txt", "server"),
-    "monitor": ("locks/pods.txt", "locks/monitor.txt", "trainer", "monitor"),
+    "monitor": ("locks/pods.txt", "locks/monitor.txt", _TRUST, "trainer", "monitor"),
 }
 """Target of the Dockerfile to what it copies, apart from pyproject.toml and LICENSE."""
 
 EXTRAS = {
-    "trainer-ray": ("locks/pods.txt", "locks/ray.txt", "trainer"),
-    "trainer-feast": ("locks/pods.txt", "locks/feast.txt", "trainer"),
+    "trainer-ray": ("locks/pods.txt", "locks/ray.txt", _TRUST, "trainer"),
+    "trainer-feast": ("locks/pods.txt", "locks/feast.txt", _TRUST, "trainer"),
 }
 """Targets that are built only when they are named, for tests that ask for them."""
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import skops.io
+from linnet_server.trust import TRUSTED_TYPES
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from scipy import sparse
@@ -38,32 +39,6 @@ MODEL_FILE = "model.skops"
 MANIFEST = f"{FOLDER}/manifest.json"
 SAMPLES = 1000
 EXAMPLES = 5
-
-TRUSTED = (
-    "numpy.dtype",
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
-    "sklearn._loss.loss.HalfTweedieLossIdentity",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
-    "sklearn.gaussian_process.kernels.ConstantKernel",
-    "sklearn.gaussian_process.kernels.Product",
-    "sklearn.gaussian_process.kernels.RBF",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-    "xgboost.sklearn.XGBRegressor",
-)
-"""Types beyond skops's own that a model of ours may hold; an artifact's own list is not read."""
 
 LIBRARIES = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
@@ -183,16 +158,16 @@ def load(blob: bytes, document: Mapping[str, Any]) -> Any:
     theirs, ours = document["libraries"]["scikit-learn"], metadata.version("scikit-learn")
     if theirs.split(".")[:2] != ours.split(".")[:2]:
         raise ValueError(f"it was made with scikit-learn {theirs}, the trainer has {ours}")
-    untrusted = set(skops.io.get_untrusted_types(data=blob)) - set(TRUSTED)
+    untrusted = set(skops.io.get_untrusted_types(data=blob)) - TRUSTED_TYPES
     if untrusted:
         raise ValueError(f"it holds types that Linnet does not trust: {sorted(untrusted)}")
-    return skops.io.loads(blob, trusted=list(TRUSTED))
+    return skops.io.loads(blob, trusted=sorted(TRUSTED_TYPES))
 
 
 def require_trusted(pipeline: Any, *, field: str = "pipeline.estimator") -> None:
     """Refuse a model that no server would load; `field` of the spec asked for it."""
     found = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    untrusted = sorted(set(found) - set(TRUSTED))
+    untrusted = sorted(set(found) - TRUSTED_TYPES)
     if untrusted:
         name = type(pipeline.steps[-1][1]).__name__
         raise Refusal(
@@ -246,7 +221,7 @@ def _save_pipeline(
             str(folder),
             mlflow_model=model,
             serialization_format="skops",
-            skops_trusted_types=list(TRUSTED),
+            skops_trusted_types=sorted(TRUSTED_TYPES),
             signature=signature,
             input_example=example,
             pip_requirements=[
