@@ -55,6 +55,18 @@ def test_a_recipe_that_cannot_be_trained_says_which_field(world: World) -> None:
 
 
 @beside
+def test_a_trainer_without_enough_memory_is_told_with_its_limit(world: World) -> None:
+    place = world.place("memory")
+    with world.trainers:
+        little = {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+        place.train("little", backoffLimit=0, template={"resources": little})
+        place.has_failed(
+            "little", "OutOfMemory", "needed more memory than its limit of 128Mi",
+            "raise `spec.template.resources.limits.memory`",
+        )  # fmt: skip
+
+
+@beside
 def test_what_cannot_start_says_what_it_waits_for(world: World) -> None:
     place = world.place("waiting")
     place.train("image", template={"image": "localhost/linnet/nothing:dev"})
