@@ -41,10 +41,8 @@ class Days:
 
     def counts(self, codes: np.ndarray[Any, Any], bins: int) -> dict[str, list[int]]:
         """Count the rows of each code below `bins`, for each day that has rows."""
-        shape = len(self.names), bins
-        flat = np.bincount(self.of_row * bins + codes, minlength=shape[0] * bins)
-        table = flat.reshape(shape)
-        named = zip(self.names, table, strict=True)
+        flat = np.bincount(self.of_row * bins + codes, minlength=len(self.names) * bins)
+        named = zip(self.names, flat.reshape(-1, bins), strict=True)
         return {name: row.tolist() for name, row in named if row.any()}
 
     def where(self, chosen: np.ndarray[Any, Any]) -> Days:
