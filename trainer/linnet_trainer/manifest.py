@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import skops.io
-from linnet_server.trust import TRUSTED_TYPES
+from linnet_server.trust import TRUSTED_TYPES, untrusted
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from scipy import sparse
@@ -158,22 +158,20 @@ def load(blob: bytes, document: Mapping[str, Any]) -> Any:
     theirs, ours = document["libraries"]["scikit-learn"], metadata.version("scikit-learn")
     if theirs.split(".")[:2] != ours.split(".")[:2]:
         raise ValueError(f"it was made with scikit-learn {theirs}, the trainer has {ours}")
-    untrusted = set(skops.io.get_untrusted_types(data=blob)) - TRUSTED_TYPES
-    if untrusted:
-        raise ValueError(f"it holds types that Linnet does not trust: {sorted(untrusted)}")
+    if found := untrusted(skops.io.get_untrusted_types(data=blob)):
+        raise ValueError(f"it holds types that Linnet does not trust: {found}")
     return skops.io.loads(blob, trusted=sorted(TRUSTED_TYPES))
 
 
 def require_trusted(pipeline: Any, *, field: str = "pipeline.estimator") -> None:
     """Refuse a model that no server would load; `field` of the spec asked for it."""
-    found = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
-    untrusted = sorted(set(found) - TRUSTED_TYPES)
-    if untrusted:
+    found = untrusted(skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)))
+    if found:
         name = type(pipeline.steps[-1][1]).__name__
         raise Refusal(
             Reason.UNKNOWN_ESTIMATOR,
             f"`{field}`: a fitted {name} with these parameters holds "
-            f"{', '.join(untrusted)}, which Linnet does not load; choose another estimator",
+            f"{', '.join(found)}, which Linnet does not load; choose another estimator",
         )
 
 
