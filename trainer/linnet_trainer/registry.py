@@ -135,14 +135,18 @@ class Run:
 
     def find_run(self) -> bool:
         """Find the run of this job, and what its tags say now; whether there is one yet."""
-        run = self._read() if self.run_id else self._find()
+        run = self.read_run(self.run_id) if self.run_id else self._find()
         if run is not None:
             self._take(run)
         return run is not None
 
-    def _read(self) -> MlflowRun:
-        with calling("read the run"):
-            return self._client.get_run(self.run_id)
+    def read_run(self, run_id: str) -> MlflowRun | None:
+        """Return a run, or None where it is gone."""
+        try:
+            with calling("read a run"):
+                return self._client.get_run(run_id)
+        except mlflow.exceptions.MlflowException:
+            return None
 
     def _find(self) -> MlflowRun | None:
         with calling("find the run"):
@@ -337,14 +341,6 @@ class Tracker(Run):
                 max_results=count + 1,
             )
         return [run for run in found if run.info.run_id != self.run_id][:count]
-
-    def read_run(self, run_id: str) -> MlflowRun | None:
-        """Return a run, or None where it is gone."""
-        try:
-            with calling("read the champion's run"):
-                return self._client.get_run(run_id)
-        except mlflow.exceptions.MlflowException:
-            return None
 
     def claim_look(self, holdout: str) -> int:
         """Count this job's look at a holdout, after those of all other jobs for this model.
